@@ -1,0 +1,1 @@
+"""The self-healing runtime of the Lumera storage network (LEP-6)."""

@@ -1,0 +1,90 @@
+//! Moves a strip of columns between a file and a buffer that holds K symbol parts one after the other.
+//! Files are read and written at positions, never mapped: a file cut short under a mapping kills the process.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::geometry::{Geometry, Piece, Strip};
+
+/// Reads the strip of all source symbols from the file; what lies behind its end is zero (RFC 6330 §4.4.1.2).
+pub fn gather(file: &File, path: &Path, geometry: &Geometry, strip: Strip) -> Result<Vec<u8>> {
+    let symbols = geometry.source_symbols as usize;
+    let mut columns = vec![0_u8; symbols * strip.width];
+    let mut region = Vec::new();
+    for piece in geometry.pieces(strip) {
+        if is_contiguous(&piece) {
+            region.clear();
+            region.resize(symbols * piece.width, 0);
+            read_clipped(file, path, geometry.size, piece.file_offset, &mut region)?;
+            for (part, symbol) in region
+                .chunks_exact(piece.width)
+                .zip(columns.chunks_exact_mut(strip.width))
+            {
+                symbol[piece.at..piece.at + piece.width].copy_from_slice(part);
+            }
+        } else {
+            for (index, symbol) in columns.chunks_exact_mut(strip.width).enumerate() {
+                let offset = piece.file_offset + index as u64 * piece.stride;
+                let part = &mut symbol[piece.at..piece.at + piece.width];
+                read_clipped(file, path, geometry.size, offset, part)?;
+            }
+        }
+    }
+    Ok(columns)
+}
+
+/// Writes the strip of all source symbols into the file. What would lie behind the file's end must be zero.
+pub fn scatter(
+    file: &File,
+    path: &Path,
+    geometry: &Geometry,
+    strip: Strip,
+    columns: &[u8],
+) -> Result<()> {
+    let symbols = geometry.source_symbols as usize;
+    let mut region = Vec::new();
+    for piece in geometry.pieces(strip) {
+        if is_contiguous(&piece) {
+            region.clear();
+            region.reserve(symbols * piece.width);
+            for symbol in columns.chunks_exact(strip.width) {
+                region.extend_from_slice(&symbol[piece.at..piece.at + piece.width]);
+            }
+            write_clipped(file, path, geometry.size, piece.file_offset, &region)?;
+        } else {
+            for (index, symbol) in columns.chunks_exact(strip.width).enumerate() {
+                let offset = piece.file_offset + index as u64 * piece.stride;
+                let part = &symbol[piece.at..piece.at + piece.width];
+                write_clipped(file, path, geometry.size, offset, part)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_contiguous(piece: &Piece) -> bool {
+    piece.stride == piece.width as u64
+}
+
+fn bytes_inside(size: u64, offset: u64, length: usize) -> usize {
+    size.saturating_sub(offset).min(length as u64) as usize
+}
+
+fn read_clipped(file: &File, path: &Path, size: u64, offset: u64, target: &mut [u8]) -> Result<()> {
+    let inside = bytes_inside(size, offset, target.len());
+    file.read_exact_at(&mut target[..inside], offset)
+        .map_err(Error::io(path))
+}
+
+fn write_clipped(file: &File, path: &Path, size: u64, offset: u64, part: &[u8]) -> Result<()> {
+    let inside = bytes_inside(size, offset, part.len());
+    if part[inside..].iter().any(|byte| *byte != 0) {
+        return Err(Error::input(
+            "the symbols decode to padding that is not zero: this layout was not made from a file of the size it states",
+        ));
+    }
+    file.write_all_at(&part[..inside], offset)
+        .map_err(Error::io(path))
+}
