@@ -26,6 +26,10 @@ class NoSpace(Lep6Error):
     """The disk has not the room that the work needs. Nothing was begun; free space and try again."""
 
 
+class OutputExists(Lep6Error):
+    """There is something already where output was to go; it is kept."""
+
+
 class StagingExists(Lep6Error):
     """A complete staging of this op is there already; it is kept."""
 

@@ -20,9 +20,10 @@ pub const PACKET_SIZE: usize = HEADER_SIZE + SYMBOL_SIZE;
 /// Symbol alignment, Al.
 const ALIGNMENT: usize = 8;
 
-/// Width in bytes that a strip aims at. Narrow strips keep a strip's intermediate symbols in the cache;
-/// below this the cost of one solve per strip shows.
-const STRIP_TARGET: usize = 4096;
+/// Bytes of source symbols that a strip aims at: about what the cores' caches share, and a bound on memory.
+const STRIP_BYTES: usize = 16 << 20;
+/// Narrowest and widest strip that is aimed at. Below the one, a solve per strip shows; above the other, nothing is won.
+const STRIP_WIDTH: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The parameters of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +133,12 @@ impl Geometry {
     /// Cuts the columns into strips: parts of a sub-symbol where those are long, runs of whole ones where they are
     /// short, so that a strip's bytes lie in the file in as few pieces as possible.
     pub fn strips(&self) -> Vec<Strip> {
+        let target = (STRIP_BYTES / self.source_symbols as usize)
+            .clamp(*STRIP_WIDTH.start(), *STRIP_WIDTH.end());
         let mut strips: Vec<Strip> = Vec::new();
         for (start, length) in self.sub_symbols() {
-            if length >= STRIP_TARGET {
-                let parts = length.div_ceil(STRIP_TARGET);
+            if length >= target {
+                let parts = length.div_ceil(target);
                 let width = (length / parts).next_multiple_of(ALIGNMENT);
                 let mut at = 0;
                 while at < length {
@@ -148,7 +151,7 @@ impl Geometry {
                 }
             } else {
                 match strips.last_mut() {
-                    Some(last) if last.width + length <= STRIP_TARGET => last.width += length,
+                    Some(last) if last.width + length <= target => last.width += length,
                     _ => strips.push(Strip {
                         start,
                         width: length,

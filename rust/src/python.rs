@@ -667,7 +667,25 @@ mod _core {
         secp256k1_point, secp256k1_public_key, secp256k1_recover, secp256k1_sign, secp256k1_verify,
         survey, zstd_version,
     };
+    use pyo3::exceptions::PyImportError;
+    use pyo3::prelude::*;
+
     use super::{geometry, idfile};
+
+    /// The ids of layout and index files are hashes of compressed bytes: another compressor would make files that
+    /// nobody asks for, so the module does not load with one.
+    #[pymodule_init]
+    fn assert_compressor(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let linked = idfile::zstd_version();
+        if linked == idfile::ZSTD_VERSION {
+            Ok(())
+        } else {
+            Err(PyImportError::new_err(format!(
+                "lep6 needs zstd {}, but {linked} is linked: its id files would get other ids",
+                idfile::ZSTD_VERSION
+            )))
+        }
+    }
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,336 @@
+"""Staging: the artefacts of a healed file on disk, complete or absent (docs/formats.md, "Staging directory").
+
+Built under a temporary name, synced in order (data, index, manifest, directory), then renamed and the parent synced. A
+power cut at any moment leaves the directory whole or not there. Temporary directories are locked while they are built:
+the sweep removes those that no process holds.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Final, final
+
+import attrs
+import cattrs
+import trio
+from attrs import define, frozen
+
+from lep6 import _core
+from lep6.cascade.text import compact_json, from_base64, parse_json, to_base64
+from lep6.errors import InvalidArtefact, NoSpace, StagingExists
+from lep6.model import Ticket
+from lep6.ports import Blocking
+
+WORK_DIRECTORY: Final = ".work"
+MANIFEST: Final = "manifest.json"
+RECONSTRUCTED: Final = "reconstructed.bin"
+SYMBOLS: Final = ("symbols.pack", "symbols.idx")
+ID_FILES: Final = ("id_files.pack", "id_files.idx")
+FILES: Final = (RECONSTRUCTED, *SYMBOLS, *ID_FILES)
+
+VERSION: Final = 1
+MAX_MANIFEST: Final = 1 << 20
+"""Most bytes of a manifest that are read."""
+SPARE_BYTES: Final = 64 << 20
+"""Room left on the disk beside what the work needs."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+_BUILDING: Final = ".tmp-"
+_LEAVING: Final = ".gone-"
+
+
+def checked_name(name: str) -> str:
+    """A name of a staging or work area: an op id, or what else names a job; never a path."""
+    if not _NAME.fullmatch(name):
+        raise InvalidArtefact(f"{name!r:.100} cannot name a staging: letters, digits, - and _ only")
+    return name
+
+
+@frozen
+class Manifest:
+    """What a staging directory says of itself."""
+
+    version: int
+    op_id: str
+    """The op that it was staged for, or the name of the republish."""
+    ticket: Ticket
+    size: int
+    manifest_hash: str
+    """Base64 of the file's BLAKE3-256: what the healer claims."""
+    symbols: int
+    layout_files: int
+    index_files: int
+    irreproducible: tuple[str, ...]
+    """Keys of id files that the action lists and that could neither be made again nor fetched."""
+
+    def to_json(self) -> bytes:
+        """The file's content: compact JSON, and a seal over it."""
+        document = attrs.asdict(self)
+        return compact_json({**document, "seal": self.seal()})
+
+    def seal(self) -> str:
+        """Base64 of BLAKE3-256 over the rest of the manifest."""
+        return to_base64(_core.blake3(compact_json(attrs.asdict(self))))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Manifest":
+        """Read a manifest and check its seal.
+
+        Raises:
+            InvalidArtefact: a byte of it is not as it was written, or a newer lep6 wrote it.
+        """
+        document = parse_json(text, "manifest")
+        if document.get("version") != VERSION:
+            raise InvalidArtefact(f"the manifest has version {document.get('version')!r:.20}, not {VERSION}")
+        document.pop("seal", None)
+        try:
+            manifest = _CONVERTER.structure(document, cls)
+        except cattrs.BaseValidationError as error:
+            problems = "; ".join(cattrs.transform_error(error, path="manifest"))
+            raise InvalidArtefact(f"the manifest is damaged: {problems}") from error
+        if manifest.to_json() != text:
+            raise InvalidArtefact("the manifest is damaged: it does not match its seal")
+        return manifest
+
+
+def _structure_exactly(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is not of type {kind.__name__}")
+    return value
+
+
+_CONVERTER: Final = cattrs.Converter(forbid_extra_keys=True)
+for _kind in (int, str):
+    _CONVERTER.register_structure_hook(_kind, _structure_exactly)
+_CONVERTER.register_structure_hook(Ticket, lambda value, _: Ticket(_structure_exactly(value, str)))
+
+
+@frozen(eq=False)
+class Staged:
+    """A complete staging, its manifest and packs checked against each other."""
+
+    directory: Path
+    manifest: Manifest
+    symbols: _core.Pack
+    id_files: _core.Pack
+
+    @property
+    def name(self) -> str:
+        """The op id, or the name of the republish."""
+        return self.directory.name
+
+    @property
+    def reconstructed(self) -> Path:
+        """The file, as the artefact stream serves it; `manifest.size` bytes."""
+        return self.directory / RECONSTRUCTED
+
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3-256 of the file."""
+        return from_base64(self.manifest.manifest_hash, "manifest hash")
+
+    def check(self, job: _core.Job) -> None:
+        """Read every byte of the staging and check it.
+
+        Raises:
+            InvalidArtefact: a byte changed; the message names the file.
+        """
+        if _core.hash_file(self.reconstructed, job) != self.digest:
+            raise InvalidArtefact(f"{self.reconstructed} is not the file that was staged")
+        for pack, names in ((self.symbols, SYMBOLS), (self.id_files, ID_FILES)):
+            if damaged := pack.check(job):
+                raise InvalidArtefact(
+                    f"{self.directory / names[0]} has {len(damaged)} damaged values, the first at {damaged[0]}"
+                )
+
+
+@final
+@define(eq=False)
+class Draft:
+    """A staging that is being built."""
+
+    root: Path
+    name: str
+    directory: Path
+    _blocking: Blocking
+
+    def path(self, name: str) -> Path:
+        """A file of the staging, in the directory where it is built."""
+        return self.directory / name
+
+    async def complete(self, manifest: Manifest) -> Staged:
+        """Seal the staging and move it into place. Cancelled: it is moved all the same.
+
+        Raises:
+            StagingExists: there is one of this name already.
+        """
+        with trio.CancelScope(shield=True):  # bounded: a few small writes and syncs
+            await self._blocking.run(partial(self._seal, manifest))
+        return await open_staged(self.root, self.name, blocking=self._blocking)
+
+    def _seal(self, manifest: Manifest) -> None:
+        with _new_private_file(self.path(MANIFEST)) as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self.directory)
+        try:
+            self.directory.rename(self.root / self.name)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise StagingExists(f"{self.root / self.name} exists; it is kept") from error
+            raise
+        _sync_directory(self.root)
+
+
+@asynccontextmanager
+async def begin_staging(
+    root: Path, name: str, geometry: _core.Geometry, *, beside: int, blocking: Blocking
+) -> AsyncIterator[Draft]:
+    """Begin a staging: the room for its large files is reserved on the disk before the block runs.
+
+    What the block did not complete is removed when it ends, however it ends.
+
+    Args:
+        root: where stagings lie.
+        name: op id, or another name for the job.
+        geometry: of the file.
+        beside: bytes that the block writes elsewhere on the same disk.
+        blocking: runs the disk work.
+
+    Raises:
+        NoSpace: the disk has not the room; nothing is left behind.
+        StagingExists: there is a staging of this name already.
+    """
+    name = checked_name(name)
+    directory = root / f"{_BUILDING}{name}-{secrets.token_hex(4)}"
+    sizes = {RECONSTRUCTED: geometry.size, SYMBOLS[0]: geometry.total_symbols * _core.PACKET_SIZE}
+    lock = await blocking.run(partial(_make_room, root, name, directory, sizes, beside))
+    try:
+        yield Draft(root, name, directory, blocking)
+    finally:
+        with trio.CancelScope(shield=True):  # bounded: the tree is ours and has a dozen files
+            await blocking.run(partial(shutil.rmtree, directory, ignore_errors=True))
+        os.close(lock)
+
+
+def _make_room(root: Path, name: str, directory: Path, sizes: dict[str, int], beside: int) -> int:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (root / name / MANIFEST).exists():
+        raise StagingExists(f"{root / name} exists; it is kept")
+    _discard(root, name)  # a directory without its manifest is no staging
+    needed = sum(sizes.values()) + beside + SPARE_BYTES
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise NoSpace(f"{root} has {free} bytes free, staging {name} needs {needed}; nothing was begun")
+    directory.mkdir(mode=0o700)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for file, size in sizes.items():
+            with _new_private_file(directory / file) as reserved:
+                os.posix_fallocate(reserved.fileno(), 0, size)
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"{root} ran full while {needed} bytes were reserved for staging {name}") from error
+        raise
+    return lock
+
+
+def _new_private_file(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def open_staged(root: Path, name: str, *, blocking: Blocking) -> Staged:
+    """Open a complete staging: its manifest, the indexes of its packs and all sizes are checked.
+
+    Raises:
+        FileNotFoundError: there is no staging of this name. A directory without a manifest is none.
+        InvalidArtefact: it is damaged; the message says where. It is not touched.
+    """
+    return await blocking.run(partial(_open_staged, root / checked_name(name)))
+
+
+def _open_staged(directory: Path) -> Staged:
+    with (directory / MANIFEST).open("rb") as file:
+        text = file.read(MAX_MANIFEST + 1)
+    if len(text) > MAX_MANIFEST:
+        raise InvalidArtefact(f"{directory / MANIFEST} is no manifest: it has more than {MAX_MANIFEST} bytes")
+    try:
+        manifest = Manifest.from_json(text)
+    except InvalidArtefact as error:
+        raise InvalidArtefact(f"{directory}: {error}") from error
+    if manifest.op_id != directory.name:
+        raise InvalidArtefact(f"{directory} is the staging of {manifest.op_id}")
+    try:
+        size = (directory / RECONSTRUCTED).stat().st_size
+        symbols, id_files = (_core.Pack(directory / pack, directory / index) for pack, index in (SYMBOLS, ID_FILES))
+    except FileNotFoundError as error:
+        raise InvalidArtefact(f"{directory} lacks {Path(str(error.filename)).name}") from error
+    found = (size, len(symbols), len(id_files))
+    expected = (manifest.size, manifest.symbols, manifest.layout_files + manifest.index_files)
+    if found != expected:
+        raise InvalidArtefact(
+            f"{directory} has a file of {found[0]} bytes, {found[1]} symbols and {found[2]} id files;"
+            f" its manifest says {expected[0]}, {expected[1]} and {expected[2]}"
+        )
+    return Staged(directory, manifest, symbols, id_files)
+
+
+async def discard_staged(root: Path, name: str, *, blocking: Blocking) -> None:
+    """Remove a staging, if there is one. From the first moment on it is gone, not damaged. Cancelled: it goes."""
+    with trio.CancelScope(shield=True):  # bounded: a rename, and a tree of seven files
+        await blocking.run(partial(_discard, root, checked_name(name)))
+
+
+def _discard(root: Path, name: str) -> None:
+    leaving = root / f"{_LEAVING}{name}-{secrets.token_hex(4)}"
+    try:
+        (root / name).rename(leaving)
+    except FileNotFoundError:
+        return
+    _sync_directory(root)
+    shutil.rmtree(leaving, ignore_errors=True)
+
+
+async def sweep(root: Path, *, blocking: Blocking) -> int:
+    """Remove what dead attempts left: half-built and half-removed stagings. How many were removed.
+
+    A directory that a living process builds is locked, and stays.
+    """
+    return await blocking.run(partial(_sweep, root))
+
+
+def _sweep(root: Path) -> int:
+    removed = 0
+    for directory in [*root.glob(f"{_BUILDING}*"), *root.glob(f"{_LEAVING}*")]:
+        try:
+            lock = os.open(directory, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+            removed += 1
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+    return removed

@@ -1,0 +1,50 @@
+"""The command `lep6`. Subcommands load when they are called."""
+
+import importlib
+from typing import Final
+
+import click
+
+EXIT_NO: Final = 1
+"""The answer is no: damage was found, or bytes differ."""
+EXIT_CANNOT: Final = 3
+"""What is there does not suffice."""
+EXIT_BAD_INPUT: Final = 4
+"""An input, or the machine, is not as it must be; the message says what."""
+EXIT_INTERRUPTED: Final = 130
+
+_GROUPS: Final = {
+    "cascade": ("lep6.cli.cascade", "Encode, decode and check files of symbols."),
+    "devnet": ("lep6.cli.devnet", "A Lumera network in a box."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names of the subcommands."""
+        return sorted(_GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand of a name."""
+        if cmd_name not in _GROUPS:
+            return None
+        command = importlib.import_module(_GROUPS[cmd_name][0]).group
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in sorted(_GROUPS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lep6")
+def main() -> None:
+    """The self-healing runtime of the Lumera storage network.
+
+    Exit codes: 0 done; 1 the answer is no (damage found, bytes differ); 2 wrong usage; 3 what is there does not
+    suffice; 4 an input or the machine is not as it must be; 130 interrupted.
+    """

@@ -1,0 +1,51 @@
+"""The words of the system as frozen values. Nothing here does I/O."""
+
+import enum
+from typing import NewType
+
+from attrs import field, frozen
+
+from lep6 import _core
+
+Key = NewType("Key", bytes)
+"""BLAKE3-256 of a value: where the network keeps it. 32 bytes."""
+
+Ticket = NewType("Ticket", str)
+"""The action id of the file that a heal op heals."""
+
+
+def key_of(value: bytes) -> Key:
+    """The key under which the network keeps a value."""
+    return Key(_core.blake3(value))
+
+
+class ActionState(enum.IntEnum):
+    """`lumera.action.v1.ActionState`."""
+
+    UNSPECIFIED = 0
+    PENDING = 1
+    PROCESSING = 2
+    DONE = 3
+    APPROVED = 4
+    REJECTED = 5
+    FAILED = 6
+    EXPIRED = 7
+
+
+@frozen
+class Action:
+    """A Cascade action as the chain tells it: the record of one file."""
+
+    ticket: Ticket
+    creator: str
+    """Bech32 account that asked for the file to be kept."""
+    state: ActionState
+    metadata: bytes = field(repr=False)
+    """Binary CascadeMetadata (docs/formats.md, "Metadata")."""
+    app_pubkey: bytes = b""
+    """Key of an interchain-account creator: 33 bytes, or empty."""
+
+    @property
+    def is_recoverable(self) -> bool:
+        """Whether the file of an action in this state is one that the network keeps."""
+        return self.state in (ActionState.DONE, ActionState.APPROVED)
