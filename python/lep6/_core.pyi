@@ -14,6 +14,46 @@ from typing_extensions import Buffer
 
 _Path: TypeAlias = str | PathLike[str]
 
+__all__ = [
+    "MAX_FILE_SIZE",
+    "PACKET_SIZE",
+    "PROFILE",
+    "SYMBOL_SIZE",
+    "VERSION",
+    "ZSTD_VERSION",
+    "Encoded",
+    "Geometry",
+    "Hasher",
+    "Job",
+    "Pack",
+    "PackWriter",
+    "Spool",
+    "Survey",
+    "bech32_decode",
+    "bech32_encode",
+    "blake3",
+    "decompress",
+    "encode",
+    "hash_file",
+    "id_files",
+    "keccak256",
+    "key_from_text",
+    "key_text",
+    "key_texts",
+    "keys_from_texts",
+    "lep5_leaves",
+    "lep5_proof",
+    "lep5_root",
+    "ripemd160",
+    "secp256k1_point",
+    "secp256k1_public_key",
+    "secp256k1_recover",
+    "secp256k1_sign",
+    "secp256k1_verify",
+    "survey",
+    "zstd_version",
+]
+
 VERSION: Final[str]
 PROFILE: Final[str]
 """`release`, or `debug` for a build that is many times slower."""

@@ -74,7 +74,7 @@ pub fn proof(levels: &[Vec<Digest>], leaf: usize) -> Vec<(Digest, bool)> {
         .map(|(height, level)| {
             let index = leaf >> height;
             let sibling = (index ^ 1).min(level.len() - 1);
-            (level[sibling], index % 2 == 0)
+            (level[sibling], index.is_multiple_of(2))
         })
         .collect()
 }

@@ -83,7 +83,7 @@ fn digest_of(bytes: &[u8]) -> Result<Digest> {
 }
 
 fn digests_of(bytes: &[u8]) -> Result<Vec<Digest>> {
-    if bytes.len() % 32 != 0 {
+    if !bytes.len().is_multiple_of(32) {
         return Err(Error::input(format!(
             "keys have 32 bytes each; {} bytes are not whole keys",
             bytes.len()

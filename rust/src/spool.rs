@@ -206,7 +206,8 @@ pub fn index_symbols(symbols: &[Digest], geometry: &Geometry) -> Result<HashMap<
     Ok(keys)
 }
 
-fn judge(keys: &HashMap<Digest, u32>, key: &Digest, value: &[u8]) -> (Verdict, u32) {
+/// What a value offered under a key is to a file with these symbols, and which symbol it is.
+pub fn judge(keys: &HashMap<Digest, u32>, key: &Digest, value: &[u8]) -> (Verdict, u32) {
     if blake3::hash(value).as_bytes() != key {
         return (Verdict::False, 0);
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::geometry::PACKET_SIZE;
 use crate::job::{Job, Phase};
 use crate::pack::Pack;
-use crate::spool::{Spool, Verdict};
+use crate::spool::{Spool, Verdict, judge};
 
 /// Files read into a spool at a time.
 const BATCH: usize = 256;
@@ -62,7 +62,7 @@ pub fn survey(directory: &Path, keys: &HashMap<Digest, u32>, job: &Job) -> Resul
         .map(|(_, key)| {
             job.advance(PACKET_SIZE as u64)?;
             let packet = read_packet(&directory.join(key_text(key)))?;
-            Ok(packet.map(|packet| blake3::hash(&packet).as_bytes() == *key))
+            Ok(packet.map(|packet| judge(keys, key, &packet).0 == Verdict::Accepted))
         })
         .collect::<Result<_>>()?;
     let mut survey = Survey {

@@ -19,12 +19,12 @@ from attrs import define, field, frozen
 
 from lep6 import _core
 from lep6.blocking import WallClock
-from lep6.cascade.ids import key_text
 from lep6.cascade.metadata import read_metadata
 from lep6.cascade.publish import Published, Publisher
 from lep6.cascade.reseed import Reseeded, Reseeder, Stage
 from lep6.cascade.retrieve import Cannot, Retriever
 from lep6.cascade.staging import discard_staged, open_staged
+from lep6.cascade.text import to_base64
 from lep6.cascade.work import clear_work
 from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.registration import Client, KnownAccounts, Registered
@@ -193,10 +193,9 @@ class Rescue:
             with self.progress.step("checking the staging", job):
                 await self.blocking.run(lambda: outcome.staged.check(job), cancel=job.cancel)
             manifest = outcome.staged.manifest
-            result.append(
-                f"{outcome.fetched} symbols fetched, {outcome.false} false; file hash {manifest.manifest_hash};"
-                f" {manifest.symbols} symbols and {manifest.layout_files + manifest.index_files} id files staged"
-            )
+            id_files = manifest.layout_files + manifest.index_files
+            result.append(f"{outcome.fetched} symbols fetched, {outcome.false} false")
+            result.append(f"the hash is the action's; {manifest.symbols} symbols and {id_files} id files staged")
         return True
 
     async def _publish(self, story: Story, reseeder: Reseeder, publisher: Publisher) -> bool:
@@ -237,5 +236,5 @@ class Rescue:
             job = _core.Job()
             digest = await self.blocking.run(lambda: _core.hash_file(output, job), cancel=job.cancel)
             story.recovered = digest == story.digest
-            story.ending = "the bytes are equal" if story.recovered else "the bytes differ"
-            result.append(f"{found.layout.size} bytes from what was published alone, BLAKE3 {key_text(Key(digest))}")
+            story.ending = f"the bytes {'are equal' if story.recovered else 'differ'}, BLAKE3 {to_base64(digest)}"
+            result.append(f"{found.layout.size} bytes from what was published alone")
