@@ -6,9 +6,8 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-import pytest
-
 import lep6
+import pytest
 
 PACKAGE = Path(lep6.__file__).parent
 

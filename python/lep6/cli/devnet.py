@@ -96,4 +96,4 @@ def _print_story(story: Story) -> None:
     console.print(table)
     colour = "green" if story.recovered else "red"
     verdict = "recovered" if story.recovered else "NOT recovered"
-    console.print(f"[bold {colour}]{verdict}:[/] {escaped(story.ending)}", highlight=False)
+    console.print(f"[bold {colour}]{verdict}:[/] {escaped(story.ending)}", highlight=False, soft_wrap=True)
