@@ -12,7 +12,6 @@ from pathlib import Path
 
 import trio
 from attrs import define, field
-
 from lep6.blocking import Inline
 from lep6.cascade.metadata import read_metadata
 from lep6.cascade.publish import Publisher
@@ -81,6 +80,11 @@ class World:
         """Keys of the symbols, by encoding symbol id."""
         return list(self.registered.layout.symbols)
 
+    @property
+    def needed(self) -> int:
+        """K."""
+        return self.registered.layout.geometry.source_symbols
+
     def reseeder(self, network: object = None, **options: bool) -> Reseeder:
         return Reseeder(
             self.staging, network or self.network, self.accounts, BLOCKING, PROGRESS, self.random, **options
@@ -109,6 +113,10 @@ class World:
         """Lose all symbols but those with these encoding symbol ids."""
         kept = set(kept)
         await self.lose([key for esi, key in enumerate(self.symbols) if esi not in kept])
+
+    async def stored(self) -> dict[str, frozenset[Key]]:
+        """What each node holds."""
+        return {node.account: await node.keys() for node in self.network.nodes}
 
     async def read_back(self, name: str = "reader") -> bytes:
         """The file as the network gives it now."""
