@@ -292,3 +292,65 @@ pub fn sync(path: &Path) -> Result<()> {
         .and_then(|file| file.sync_all())
         .map_err(Error::io(path))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::columns::tests::{content, nameless, strips_of};
+
+    #[test]
+    fn every_way_of_cutting_gives_the_same_symbols() {
+        let (job, name) = (Job::default(), Path::new("test"));
+        for size in [1_000, 10_484_481] {
+            let geometry = Geometry::of(size as u64).unwrap();
+            let source = nameless("source", &content(size));
+            let symbols = |strips: Vec<Strip>| {
+                let writer = SymbolWriter {
+                    geometry,
+                    plan: geometry.plan(),
+                    file: nameless("pack", b""),
+                    path: name,
+                };
+                for strip in strips {
+                    let columns = gather(&source, name, &geometry, strip).unwrap();
+                    writer.write(strip, &columns, &job).unwrap();
+                }
+                writer.finish(&job).unwrap()
+            };
+            let usual = symbols(geometry.strips());
+            assert_eq!(usual.len(), geometry.total_symbols() as usize);
+            assert_eq!(symbols(strips_of(20_008)), usual);
+            assert_eq!(symbols(strips_of(SYMBOL_SIZE)), usual);
+        }
+    }
+
+    #[test]
+    fn no_more_symbols_are_solved_from_than_it_takes() {
+        let job = Job::default();
+        let geometry = Geometry::of(1 << 20).unwrap();
+        let choose = |symbols: &[u32]| choose(symbols, &geometry, &job).unwrap();
+        let all: Vec<u32> = (0..98).collect();
+        assert_eq!(choose(&all).unwrap(), all[..17]);
+        assert_eq!(choose(&all[1..]).unwrap(), all[1..20]);
+        assert_eq!(choose(&all[80..]).unwrap(), all[80..]);
+        assert_eq!(choose(&all[82..]), None);
+    }
+
+    #[test]
+    fn all_symbols_are_solved_from_where_the_first_few_depend_on_each_other() {
+        let job = Job::default();
+        let geometry = Geometry::of(1).unwrap();
+        let decodes = |symbols: &[u32]| is_decodable(symbols, &geometry, &job).unwrap();
+        // With one source byte, one repair symbol of some hundreds is zero times that byte.
+        let mut symbols: Vec<u32> = (1..100_000)
+            .filter(|esi| !decodes(&[*esi]))
+            .take(3)
+            .collect();
+        assert_eq!(symbols.len(), 3);
+        assert!(!decodes(&symbols));
+        let good = (symbols[2]..).find(|esi| decodes(&[*esi])).unwrap();
+        symbols.push(good);
+        assert_eq!(choose(&symbols, &geometry, &job).unwrap(), Some(symbols));
+    }
+}

@@ -88,3 +88,83 @@ fn write_clipped(file: &File, path: &Path, size: u64, offset: u64, part: &[u8]) 
     file.write_all_at(&part[..inside], offset)
         .map_err(Error::io(path))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+    use crate::geometry::SYMBOL_SIZE;
+
+    /// A file without a name, with this content.
+    pub(crate) fn nameless(test: &str, content: &[u8]) -> File {
+        let path = std::env::temp_dir().join(format!("lep6-{}-{test}", std::process::id()));
+        fs::write(&path, content).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        file
+    }
+
+    pub(crate) fn content(size: usize) -> Vec<u8> {
+        (0..size).map(|at| (at % 251) as u8).collect()
+    }
+
+    fn all(file: &File) -> Vec<u8> {
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// Strips of this width, wherever the sub-symbols end.
+    pub(crate) fn strips_of(width: usize) -> Vec<Strip> {
+        (0..SYMBOL_SIZE)
+            .step_by(width)
+            .map(|start| Strip {
+                start,
+                width: width.min(SYMBOL_SIZE - start),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_file_goes_through_any_columns_and_back() {
+        let name = Path::new("test");
+        for size in [1, 70_000, 10_484_481] {
+            let geometry = Geometry::of(size as u64).unwrap();
+            let bytes = content(size);
+            let from = nameless("gather", &bytes);
+            for strips in [geometry.strips(), strips_of(5_000), strips_of(SYMBOL_SIZE)] {
+                let to = nameless("scatter", b"");
+                for strip in strips {
+                    let columns = gather(&from, name, &geometry, strip).unwrap();
+                    scatter(&to, name, &geometry, strip, &columns).unwrap();
+                }
+                to.set_len(geometry.size).unwrap();
+                assert!(all(&to) == bytes, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_file_are_read_as_zero_and_refused_when_they_are_not() {
+        let name = Path::new("test");
+        let geometry = Geometry::of(100_000).unwrap();
+        let whole = Strip {
+            start: 0,
+            width: SYMBOL_SIZE,
+        };
+        let longer = nameless("longer", &content(2 * SYMBOL_SIZE));
+        let mut columns = gather(&longer, name, &geometry, whole).unwrap();
+        assert_eq!(columns[..100_000], content(100_000));
+        assert!(columns[100_000..].iter().all(|byte| *byte == 0));
+        for at in [100_000, columns.len() - 1] {
+            let to = nameless("padding", b"");
+            columns[at] = 1;
+            let refused = scatter(&to, name, &geometry, whole, &columns);
+            assert!(matches!(refused, Err(Error::Input(_))), "{at}");
+            assert!(to.metadata().unwrap().len() <= geometry.size);
+            columns[at] = 0;
+        }
+    }
+}

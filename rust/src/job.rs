@@ -107,3 +107,41 @@ impl Job {
         self.total.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_phase_begins_anew_under_its_own_name() {
+        let job = Job::default();
+        let mut names = vec![job.phase().name()];
+        for phase in [
+            Phase::Check,
+            Phase::Decode,
+            Phase::Encode,
+            Phase::Hash,
+            Phase::Compress,
+        ] {
+            job.begin(phase, 10);
+            assert_eq!((job.phase(), job.done(), job.total()), (phase, 0, 10));
+            job.advance(7).unwrap();
+            assert_eq!(job.done(), 7);
+            names.push(job.phase().name());
+        }
+        assert_eq!(
+            names,
+            ["idle", "check", "decode", "encode", "hash", "compress"]
+        );
+    }
+
+    #[test]
+    fn bytes_count_as_done_even_when_the_job_stops_there() {
+        let job = Job::default();
+        job.begin(Phase::Hash, 10);
+        job.cancel();
+        assert!(matches!(job.advance(3), Err(Error::Cancelled)));
+        assert_eq!(job.done(), 3);
+    }
+}
