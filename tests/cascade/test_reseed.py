@@ -1,5 +1,6 @@
 import errno
 import os
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,7 +21,7 @@ from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidAction, InvalidArtefact, NoSpace, StagingExists
 from lep6.keys import KeyKind, PrivateKey
 from lep6.model import ActionState, key_of
-from networks import Collector, Forger, Recording, Slow, replace_action
+from networks import Collector, Crash, Forger, Fuse, FusedJournal, FusedNetwork, Recording, Slow, replace_action
 from world import BLOCKING, CREATOR, a_world, noise, pattern
 
 SMALL = 150_000  # K = 3 of 15 symbols
@@ -187,6 +188,29 @@ async def test_a_republish_that_was_put_off_goes_on_with_its_staging(tmp_path, a
         assert isinstance(await republish(world, network), Republished)
         assert len(network.calls) == 1  # the sample that is read back
         assert left_behind(world) == (set(), set())
+
+
+@pytest.mark.parametrize("is_after", [False, True], ids=["before its effect", "after its effect"])
+async def test_a_republish_that_dies_at_any_call_is_finished_by_the_next_one(tmp_path, is_after):
+    async with a_world(tmp_path, noise(SMALL)) as world:
+        everything = await world.stored()
+        died_at = 0
+        while True:
+            await world.keep_symbols(random.Random(died_at).sample(range(15), 6))
+            await world.lose([*world.layouts[1:], *world.indexes])
+            fuse = Fuse(died_at + 1, is_after)
+            network = FusedNetwork(world.network, fuse)
+            publisher = world.publisher(network, FusedJournal(world.ledger, fuse))
+            try:
+                await world.reseeder(network).reseed(world.registered.action, then=Publish(publisher))
+                break
+            except Crash:
+                died_at += 1
+            assert isinstance(await republish(world), Republished)
+            assert await world.stored() == everything
+            assert left_behind(world) == (set(), set())
+            assert await journalled(world.ledger) == []
+        assert died_at >= 7  # layout, symbols, load, store, save, read back, forget
 
 
 async def test_a_staging_that_exists_is_kept(tmp_path):
