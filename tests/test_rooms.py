@@ -14,6 +14,8 @@ PACKAGE = Path(lep6.__file__).parent
 FLOORS = [
     {"cli"},
     {"devnet"},
+    {"artefact_stream"},
+    {"grpc"},
     {"heal"},
     {"cascade"},
     {"database", "blocking"},
@@ -21,6 +23,7 @@ FLOORS = [
     {"model"},
     {"keys"},
     {"wire"},
+    {"beside"},
     {"observe"},
     {"errors"},
     {"_core"},

@@ -5,6 +5,10 @@ outcome classes of each step. An exception says that something handed in is wron
 write (`OSError` as it is), or that lep6 has a bug.
 """
 
+import enum
+
+from grpclib.const import Status
+
 
 class Lep6Error(Exception):
     """The base of everything that lep6 raises itself."""
@@ -20,6 +24,10 @@ class InvalidAction(Lep6Error):
 
 class InvalidKey(Lep6Error):
     """An address, key or signature is malformed."""
+
+
+class InvalidAddress(Lep6Error):
+    """A text is not the address of a server."""
 
 
 class NoSpace(Lep6Error):
@@ -44,3 +52,48 @@ class JobCancelled(Lep6Error):
 
 class CoreBug(Lep6Error):
     """The core failed in a way that it never should. Please report it with the message."""
+
+
+class ChainUnavailable(Lep6Error):
+    """No node of the chain answered. Nothing is known; ask again."""
+
+
+class FetchFailure(enum.Enum):
+    """Why the rebuilt file of an op did not come whole."""
+
+    UNREACHABLE = "the healer could not be reached, or the connection was lost"
+    NOT_READY = "the healer does not serve the op now"
+    REFUSED = "the healer refused"
+    DAMAGED = "the healer found its own file damaged"
+    TRUNCATED = "the stream ended before the file did"
+    STALLED = "nothing came for too long"
+    MALFORMED = "the stream is not that of a file"
+
+
+class FetchFailed(Lep6Error):
+    """The rebuilt file of an op did not come whole. A fact about the transport, never evidence about the file."""
+
+    def __init__(self, kind: FetchFailure, detail: str) -> None:
+        super().__init__(f"{kind.value}: {detail}")
+        self.kind = kind
+
+
+class RpcError(Lep6Error):
+    """A call did not give its answer."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(f"{status.name}: {message}" if message else status.name)
+        self.status = status
+        self.message = message
+
+
+class RpcRefused(RpcError):
+    """The other side answered, with this status. It is there, and it has decided."""
+
+
+class RpcUnanswered(RpcError):
+    """The other side did not answer: it is away, silent, broken off, or spoke nonsense. Whether it acted is unknown."""
+
+
+class RpcUnsent(RpcUnanswered):
+    """As `RpcUnanswered`, but the call certainly never reached a handler: it may be made again."""

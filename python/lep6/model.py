@@ -19,6 +19,36 @@ def key_of(value: bytes) -> Key:
     return Key(_core.blake3(value))
 
 
+class HealOpStatus(enum.IntEnum):
+    """`lumera.audit.v1.HealOpStatus`."""
+
+    UNSPECIFIED = 0
+    SCHEDULED = 1
+    IN_PROGRESS = 2
+    HEALER_REPORTED = 3
+    VERIFIED = 4
+    FAILED = 5
+    EXPIRED = 6
+
+
+@frozen
+class HealOp:
+    """A heal op as the chain tells it (LEP-6 §18-§22)."""
+
+    op_id: int
+    ticket: Ticket
+    healer: str
+    """Account of the assigned healer."""
+    verifiers: tuple[str, ...]
+    """Accounts of the assigned verifiers; never the healer's."""
+    status: HealOpStatus
+    result_hash: str = ""
+    """The manifest hash that the chain has recorded; after FAILED, the deciding vote's hash."""
+    scheduled_epoch: int = 0
+    deadline_epoch: int = 0
+    """The last epoch in which the op is open; 0 for none."""
+
+
 class ActionState(enum.IntEnum):
     """`lumera.action.v1.ActionState`."""
 

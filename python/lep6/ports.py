@@ -1,12 +1,14 @@
 """What lep6 needs of the world, as Protocols. Production, the network in a box and the tests each bring their own."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, Protocol, TypeVar
 
+import trio
 from attrs import frozen
 
 from lep6.keys import PublicKey
-from lep6.model import Key
+from lep6.model import HealOp, Key
 
 T = TypeVar("T")
 
@@ -84,6 +86,45 @@ class Accounts(Protocol):
 
     async def legacy_address(self, address: str, /) -> str | None:
         """The address that the account had before its migration; `None` when it was not migrated."""
+
+
+@frozen
+class At(Generic[T]):
+    """What the chain answered, and the height that the answering node was at."""
+
+    value: T
+    height: int
+
+
+class HealOps(Protocol):
+    """The chain's heal ops."""
+
+    async def heal_op(self, op_id: int, /) -> At[HealOp | None]:
+        """The op, or `None` when the answering node knows no such op.
+
+        Raises:
+            ChainUnavailable: no node answered.
+        """
+
+
+class ArtefactSource(Protocol):
+    """Where a verifier gets the rebuilt file of an op: its assigned healer, and nobody else."""
+
+    def open(self, op: HealOp, /, *, size_bound: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The file as chunks, in order. The iteration ends only when the whole file was given.
+
+        `size_bound`: bytes that the file cannot have more of.
+
+        Raises:
+            FetchFailed: on entering or while iterating. What came until then is evidence of nothing.
+        """
+
+
+class IdentityResolver(Protocol):
+    """Tells who is at the other end of a connection."""
+
+    def resolve(self, transport: trio.abc.Stream, claimed: str, /) -> str | None:
+        """The account of the caller, or `None` when it cannot be told. `claimed` is what the request says."""
 
 
 class Clock(Protocol):

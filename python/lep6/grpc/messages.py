@@ -1,0 +1,72 @@
+"""Messages on a stream: a flag, a length, and the bytes that grpclib's codec makes of them."""
+
+from typing import Any, Final, TypeVar, cast
+
+from grpclib.const import Status
+from grpclib.encoding.proto import ProtoCodec
+
+from lep6.errors import RpcRefused, RpcUnanswered
+from lep6.grpc.stream import H2Stream
+
+T = TypeVar("T")
+
+PREFIX: Final = 5
+CODEC: Final = ProtoCodec()
+CONTENT_TYPE: Final = "application/grpc"
+
+
+def is_grpc(content_type: str | None) -> bool:
+    """Whether a content type is gRPC with protobuf messages."""
+    return content_type in (CONTENT_TYPE, f"{CONTENT_TYPE}+proto")
+
+
+async def receive(stream: H2Stream, message_type: type[T]) -> T | None:
+    """The next message; `None` when the other side has ended.
+
+    Raises:
+        RpcError: the message is compressed, too large, cut off, or not of its type.
+    """
+    prefix = await stream.receive_exactly(PREFIX)
+    if prefix is None:
+        return None
+    if prefix[0]:
+        raise RpcRefused(Status.UNIMPLEMENTED, "messages are not to be compressed")
+    length = int.from_bytes(prefix[1:], "big")
+    limit = stream.connection.limits.max_message
+    if length > limit:
+        raise RpcRefused(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is larger than the {limit} allowed")
+    body = await stream.receive_exactly(length) if length else b""
+    if body is None:
+        raise RpcUnanswered(Status.INTERNAL, "the stream ended in the middle of a message")
+    return decode(body, message_type)
+
+
+def decode(body: bytes, message_type: type[T]) -> T:
+    """The message of these bytes.
+
+    Raises:
+        RpcError: they are not one of its type.
+    """
+    try:
+        message = cast("T", CODEC.decode(body, cast("Any", message_type)))
+    # A decoder raises whatever its innards do on bytes that are no message.
+    except Exception as error:
+        raise RpcUnanswered(
+            Status.INTERNAL, f"{len(body)} bytes are not a {message_type.__name__}: {type(error).__name__}"
+        ) from error
+    return message
+
+
+async def send(stream: H2Stream, message: Any, message_type: type[Any], *, end: bool = False) -> None:
+    """Send a message.
+
+    Raises:
+        RpcError: it is too large, or the stream is over.
+    """
+    body = CODEC.encode(message, message_type)
+    limit = stream.connection.limits.max_message
+    if len(body) > limit:
+        raise RpcRefused(
+            Status.RESOURCE_EXHAUSTED, f"a message of {len(body)} bytes is larger than the {limit} allowed"
+        )
+    await stream.send_data(b"".join((b"\0", len(body).to_bytes(4, "big"), body)), end=end)
