@@ -16,6 +16,7 @@ from typing import Protocol
 
 import trio
 from attrs import frozen
+
 from lep6 import _core
 from lep6.cascade.directory import Directories
 from lep6.cascade.reseed import Reseeded, Reseeder, Stage
@@ -30,7 +31,7 @@ NAME = "5"
 EXIT_CUT = 77
 LAST = 60
 """Calls at the end of which each is cut; they make the work appear."""
-OTHERS = 80
+OTHERS = 40
 """Cuts among the calls before them, evenly."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import frozen
+
 from lep6.cascade.directory import Directories
 from lep6.cascade.reseed import Stage
 from lep6.cascade.staging import FILES, ID_FILES, MANIFEST, SYMBOLS
