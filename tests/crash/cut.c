@@ -144,6 +144,16 @@ static void end(const char *call, const char *path, const char *target, int succ
         return result;                                                                                                 \
     }
 
+/* A sync is only noted: the system outlives the process, and with it what was written. */
+#define INTERPOSE_SYNC(name)                                                                                           \
+    int name(int fd) {                                                                                                 \
+        char path[LONG_PATH];                                                                                          \
+        if (armed && begin(path_of(fd, path), NULL)) {                                                                 \
+            end(#name, path, NULL, 1);                                                                                 \
+        }                                                                                                              \
+        return 0;                                                                                                      \
+    }
+
 INTERPOSE_OPEN(open, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
 INTERPOSE_OPEN(openat, (int at, const char *path, int flags, ...), (at, path, flags, mode), at)
 
@@ -153,8 +163,8 @@ ON_DESCRIPTOR(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at)
 ON_DESCRIPTOR(int, ftruncate, (int fd, off_t size), (fd, size))
 ON_DESCRIPTOR(int, posix_fallocate, (int fd, off_t at, off_t size), (fd, at, size))
 ON_DESCRIPTOR(int, fallocate, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
-ON_DESCRIPTOR(int, fsync, (int fd), (fd))
-ON_DESCRIPTOR(int, fdatasync, (int fd), (fd))
+INTERPOSE_SYNC(fsync)
+INTERPOSE_SYNC(fdatasync)
 
 #ifdef __GLIBC__
 INTERPOSE_OPEN(open64, (const char *path, int flags, ...), (path, flags, mode), AT_FDCWD)
