@@ -162,6 +162,7 @@ async def test_a_signature_with_a_recovery_byte_is_nobodys(recovery):
         b"\x30\x06\x02\x01\x01\x02\x02\x02",
         b"\x30\x80\x02\x01\x01\x02\x01\x02\x00\x00",
         b"\x30\x81\x06\x02\x01\x01\x02\x01\x02",
+        b"\x30\x81\x02\x01\x01\x02\x01\x02" + bytes(200),
     ],
 )
 def test_der_other_than_two_numbers_of_32_bytes_is_refused(encoded):
