@@ -6,6 +6,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6 import _core
 from lep6.cascade.commitment import (
     COMMITMENT_KIND,

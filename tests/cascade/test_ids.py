@@ -9,6 +9,7 @@ import zstandard
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6 import _core
 from lep6.cascade.ids import MAX_TEXT, key_from_text, key_text, make_id_files, read_id_file, split_keys
 from lep6.errors import InvalidArtefact

@@ -7,6 +7,7 @@ import base58
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6.cascade.index import index_document, parse_index
 from lep6.errors import InvalidArtefact
 from world import VECTORS

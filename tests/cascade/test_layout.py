@@ -11,6 +11,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6 import _core
 from lep6.cascade.layout import MAX_LAYOUT_FILE, Layout, parse_layout
 from lep6.errors import InvalidArtefact

@@ -5,6 +5,7 @@ from base64 import b64encode
 
 import base58
 import pytest
+
 from lep6 import _core
 from lep6.cascade.commitment import Commitment
 from lep6.cascade.metadata import MAX_ID_FILES, read_metadata

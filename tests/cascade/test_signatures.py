@@ -10,6 +10,7 @@ from Crypto.Hash import keccak
 from ecdsa import SECP256k1, SigningKey, util
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6.cascade.signatures import SignedBy, adr36_document, check_signatures, messages, normalise
 from lep6.devnet.registration import KnownAccounts
 from lep6.errors import InvalidArtefact

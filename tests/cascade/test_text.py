@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6.cascade.text import compact_json, from_base64, integer, member, parse_json, string, strings, to_base64
 from lep6.errors import InvalidArtefact
 

@@ -8,6 +8,7 @@ from Crypto.Hash import RIPEMD160, keccak
 from ecdsa import SECP256k1, SigningKey, util
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6.errors import InvalidKey
 from lep6.keys import KeyKind, PrivateKey, PublicKey, recover
 from world import CREATOR, VECTORS

@@ -4,6 +4,7 @@ import bech32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6.errors import InvalidKey
 from lep6.keys import account_address, address_bytes
 
