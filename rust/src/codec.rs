@@ -19,6 +19,8 @@ use crate::job::{Job, Phase};
 
 /// Repair symbols made at a time within a strip; bounds what one strip holds in memory.
 const REPAIR_BATCH: u32 = 512;
+/// Of Linux on every architecture that wheels are built for: opening a pipe does not wait for its other end.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// What encoding or rebuilding a file gives.
 #[derive(Debug)]
@@ -41,14 +43,8 @@ pub trait Packets: Sync {
 
 /// Writes the packets of all symbols of the file at `source` to `pack`, in the order of their ids.
 pub fn encode(source: &Path, pack: &Path, job: &Job) -> Result<Encoded> {
-    let file = File::open(source).map_err(Error::io(source))?;
+    let file = open_regular(source)?;
     let before = file.metadata().map_err(Error::io(source))?;
-    if !before.is_file() {
-        return Err(Error::input(format!(
-            "{} is not a regular file",
-            source.display()
-        )));
-    }
     let geometry = Geometry::of(before.len())?;
     let writer = SymbolWriter::create(geometry, pack)?;
     job.begin(Phase::Encode, writer.bytes());
@@ -274,6 +270,23 @@ pub fn expect_symbols(found: &[Digest], expected: &[Digest]) -> Result<()> {
     }
 }
 
+/// Opens a regular file for reading; anything else is an error, and a pipe is not waited for.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .map_err(Error::io(path))?;
+    if file.metadata().map_err(Error::io(path))?.is_file() {
+        Ok(file)
+    } else {
+        Err(Error::input(format!(
+            "{} is not a regular file",
+            path.display()
+        )))
+    }
+}
+
 /// Opens a file for reading and writing, private to its owner; keeps what was reserved for it.
 pub fn writable(path: &Path) -> Result<File> {
     OpenOptions::new()
@@ -296,6 +309,8 @@ pub fn sync(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
     use super::*;
     use crate::columns::tests::{content, nameless, strips_of};
 
@@ -323,6 +338,58 @@ mod tests {
             assert_eq!(symbols(strips_of(20_008)), usual);
             assert_eq!(symbols(strips_of(SYMBOL_SIZE)), usual);
         }
+    }
+
+    /// The sources of a file of zeros. Notes what the job has done whenever a strip begins.
+    struct Watched<'a> {
+        symbols: Vec<u32>,
+        job: &'a Job,
+        seen: Mutex<Vec<(Phase, u64)>>,
+    }
+
+    impl Packets for Watched<'_> {
+        fn symbols(&self) -> &[u32] {
+            &self.symbols
+        }
+
+        fn read(&self, esi: u32, _start: usize, _target: &mut [u8]) -> Result<()> {
+            if esi == 0 {
+                let now = (self.job.phase(), self.job.done());
+                self.seen.lock().unwrap().push(now);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_decoded_counts_strip_by_strip() {
+        let (job, geometry) = (Job::default(), Geometry::of(100_000).unwrap());
+        let packets = Watched {
+            symbols: vec![0, 1],
+            job: &job,
+            seen: Mutex::default(),
+        };
+        let output = std::env::temp_dir().join(format!("lep6-{}-decoded", std::process::id()));
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let rebuilt = alone
+            .build()
+            .unwrap()
+            .install(|| rebuild(&packets, geometry, &output, None, &job));
+        std::fs::remove_file(&output).unwrap();
+        assert!(rebuilt.unwrap().is_some());
+        let mut done = 0;
+        let expected: Vec<_> = geometry
+            .strips()
+            .iter()
+            .map(|strip| {
+                let before = done;
+                done += 2 * strip.width as u64;
+                (Phase::Decode, before)
+            })
+            .collect();
+        let mut seen = packets.seen.into_inner().unwrap();
+        seen.sort_unstable_by_key(|(_, done)| *done);
+        assert_eq!(seen, expected);
     }
 
     #[test]

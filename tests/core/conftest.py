@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+
 from lep6._core import PACKET_SIZE, Encoded, Geometry, Job, Spool, encode
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6._core import (
     PACKET_SIZE,
     Geometry,

@@ -1,4 +1,6 @@
 import base64
+import os
+import threading
 from functools import cache
 from hashlib import sha256
 
@@ -7,6 +9,7 @@ import pytest
 import raptorq
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6._core import PACKET_SIZE, SYMBOL_SIZE, Geometry, Job, Spool, encode, key_texts
 from lep6.errors import InvalidArtefact
 from world import VECTORS, noise, pattern
@@ -127,6 +130,30 @@ def test_each_byte_of_a_symbol_has_its_place_in_the_file(tmp_path, position):
         spool.close()
         path.unlink()
         output.unlink(missing_ok=True)
+
+
+def test_a_file_that_changes_while_it_is_encoded_is_refused(tmp_path):
+    source, job, ended = tmp_path / "source", Job(), threading.Event()
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+    os.utime(source, (0, 0))
+
+    def change_when_begun():
+        while not job.done and not ended.is_set():
+            pass
+        with source.open("r+b") as file:
+            file.write(b"new")
+
+    changer = threading.Thread(target=change_when_begun)
+    changer.start()
+    try:
+        with pytest.raises(InvalidArtefact, match="changed"):
+            encode(source, tmp_path / "pack", tmp_path / "index", 0, job)
+    finally:
+        ended.set()
+        changer.join()
+        (tmp_path / "pack").unlink()
+    assert not (tmp_path / "index").exists()
 
 
 def test_larger_files_that_stood_in_the_way_leave_nothing_behind(coded, spool_of, tmp_path):

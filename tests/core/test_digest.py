@@ -6,6 +6,7 @@ import blake3 as oracle
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lep6._core import Hasher, Job, blake3, hash_file, key_from_text, key_text, key_texts, keys_from_texts
 from lep6.errors import InvalidArtefact
 from world import VECTORS, noise

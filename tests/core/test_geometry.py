@@ -3,6 +3,7 @@ from bisect import bisect_right
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lep6._core import MAX_FILE_SIZE, PACKET_SIZE, SYMBOL_SIZE, Geometry
 from lep6.errors import InvalidArtefact
 from world import VECTORS

@@ -7,6 +7,7 @@ import pytest
 import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lep6._core import ZSTD_VERSION, Job, decompress, id_files, key_from_text, zstd_version
 from lep6.errors import InvalidArtefact
 from world import VECTORS, noise

@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+
 from lep6._core import PACKET_SIZE, Job, Pack, Spool, encode, hash_file, id_files, lep5_leaves, survey
 from lep6.errors import JobCancelled
 from world import noise

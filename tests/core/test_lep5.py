@@ -2,6 +2,7 @@ import blake3
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lep6._core import Job, lep5_leaves, lep5_proof, lep5_root
 from lep6.errors import InvalidArtefact
 from world import VECTORS, noise, pattern

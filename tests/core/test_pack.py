@@ -5,6 +5,7 @@ import blake3
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from lep6._core import PACKET_SIZE, Job, Pack, PackWriter, key_text
 from lep6.errors import InvalidArtefact
 from world import VECTORS, noise
@@ -150,7 +151,7 @@ ONE, TWO = digest(b"one"), digest(b"two")
         (sealed((ONE, 0, 3, 0), (TWO, 3, 3, 0), count=1), "count"),
         (sealed((ONE, 0, 3, 0), (ONE, 3, 3, 0)), "twice"),
         (sealed((ONE, 0, 3, 0), (TWO, 4, 3, 0)), "has 6 bytes"),
-        (sealed((ONE, 0, 3, 0), (TWO, 2**64 - 1, 3, 0)), "has 6 bytes"),
+        (sealed((ONE, 0, 3, 0), (TWO, 2**64 - 1, 7, 0)), "has 6 bytes"),
     ],
     ids=["another magic", "too many counted", "too few counted", "a key twice", "a value outside", "an offset at 2^64"],
 )

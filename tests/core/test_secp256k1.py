@@ -8,6 +8,7 @@ from ecdsa import SECP256k1, SigningKey, VerifyingKey
 from ecdsa.util import sigencode_string_canonize
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+
 from lep6._core import (
     bech32_decode,
     bech32_encode,

@@ -8,6 +8,7 @@ import blake3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6._core import PACKET_SIZE, Job, Pack, Spool
 from lep6.errors import InvalidArtefact, JobCancelled
 from world import VECTORS, noise, pattern

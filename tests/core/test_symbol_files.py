@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6._core import Job, Pack, key_texts, survey
 from world import noise
 
