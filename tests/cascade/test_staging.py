@@ -38,7 +38,7 @@ from lep6.cascade.text import compact_json, to_base64
 from lep6.cascade.work import WorkArea, clear_work
 from lep6.errors import InvalidArtefact, NoSpace, StagingExists
 from lep6.model import Ticket
-from world import BLOCKING, PROGRESS, a_world, noise
+from world import BLOCKING, PROGRESS, a_world, noise, pattern
 
 DATA = noise(140_000)
 GEOMETRY = _core.Geometry(len(DATA))
@@ -156,6 +156,18 @@ async def test_a_manifest_is_one_line_of_compact_json_with_a_seal_over_the_rest(
         f'"manifest_hash":"{to_base64(blake3.blake3(DATA).digest())}",'
         '"symbols":14,"layout_files":2,"index_files":1,"irreproducible":[]}'
     )
+
+
+def test_the_manifest_of_the_documented_example_has_the_documented_bytes():
+    digest = blake3.blake3(pattern(1000)).digest()
+    manifest = Manifest(1, "42", Ticket("1001"), 1000, to_base64(digest), 7, 3, 3, irreproducible=())
+    assert manifest.to_json() == (
+        b'{"version":1,"op_id":"42","ticket":"1001","size":1000,'
+        b'"manifest_hash":"tDZwpS0a8kq9rF0sPtGf9OYrYKYY6COtVViIsbC5HP8=",'
+        b'"symbols":7,"layout_files":3,"index_files":3,"irreproducible":[],'
+        b'"seal":"UVmb6QNGekYJVPrPh4gqtdD+6n6wCCX2m3mh+1fIQWI="}'
+    )
+    assert Manifest.from_json(manifest.to_json()) == manifest
 
 
 @pytest.mark.parametrize("name", [*NO_NAMES, TOO_LONG])
