@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import trio
 import zstandard
 from attrs import Factory, define, evolve, field, frozen
+
 from lep6 import _core
 from lep6.cascade.commitment import COMMITMENT_KIND, Commitment
 from lep6.cascade.index import index_document
@@ -205,6 +206,25 @@ class FusedJournal:
 
     async def forget(self, staging: str, /) -> None:
         await self.fuse.call(lambda: self.inner.forget(staging))
+
+
+@define
+class MemoryJournal:
+    """A journal that outlives a crash of the process, and no power cut."""
+
+    states: dict[tuple[str, bytes], PublishState] = field(factory=dict)
+
+    async def load(self, staging: str, seal: bytes, /) -> PublishState | None:
+        await trio.lowlevel.checkpoint()
+        return self.states.get((staging, seal))
+
+    async def save(self, staging: str, seal: bytes, state: PublishState, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.states[staging, seal] = state
+
+    async def forget(self, staging: str, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.states = {key: state for key, state in self.states.items() if key[0] != staging}
 
 
 @define

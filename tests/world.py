@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trio
 from attrs import define, field
+
 from lep6.blocking import Inline
 from lep6.cascade.metadata import read_metadata
 from lep6.cascade.publish import Publisher

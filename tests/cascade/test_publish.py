@@ -8,17 +8,18 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6 import _core
 from lep6.cascade import publish
 from lep6.cascade.publish import Deferred, Published, Rank
 from lep6.cascade.reseed import Stage
 from lep6.cascade.staging import ID_FILES, SYMBOLS, VERSION, Manifest, begin_staging, discard_staged
-from lep6.cascade.text import from_base64, to_base64
+from lep6.cascade.text import to_base64
 from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidArtefact
 from lep6.heal.ledger import Ledger
 from lep6.model import key_of
-from networks import Crash, Fault, Faulty, Fuse, FusedJournal, FusedNetwork, Recording, Slow
+from networks import Crash, Fault, Faulty, Fuse, FusedJournal, FusedNetwork, MemoryJournal, Recording, Slow
 from world import BLOCKING, a_world, noise
 
 
@@ -346,19 +347,19 @@ SCRIPTS = st.lists(st.sampled_from(Fault), max_size=14)
 async def end_complete(directory, cuts, script):
     async with a_world(directory, noise(1), id_files=1) as world:
         staged = await a_staging(world, symbols=values(11))
-        network, faults = Recording(world.network), iter(script)
+        faults, journal = iter(script), MemoryJournal()
         for at, is_after in cuts:
             fuse = Fuse(at, is_after)
-            fused = FusedNetwork(Faulty(network, faults), fuse)
+            fused = FusedNetwork(Faulty(world.network, faults), fuse)
             with suppress(Crash):
-                await world.publisher(fused, FusedJournal(world.ledger, fuse)).publish_in_the_end(staged)
+                await world.publisher(fused, FusedJournal(journal, fuse)).publish_in_the_end(staged)
         published = None
         while published is None:
             with suppress(Crash):
-                published = await world.publisher(Faulty(network, faults)).publish_in_the_end(staged)
+                published = await world.publisher(Faulty(world.network, faults), journal).publish_in_the_end(staged)
         assert published == Published(15)
         assert not await lacking(world, staged)
-        state = await world.ledger.load("12", from_base64(staged.manifest.seal(), "seal"))
+        (state,) = journal.states.values()
         assert state.confirmed == b"\xff\xfe"
 
 

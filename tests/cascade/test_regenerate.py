@@ -1,5 +1,6 @@
 import pytest
 from attrs import evolve
+
 from lep6 import _core
 from lep6.cascade.ids import key_text, read_id_file
 from lep6.cascade.publish import Published, Rank

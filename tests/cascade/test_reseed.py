@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import evolve
+
 from lep6 import _core
 from lep6.cascade.commitment import Commitment, commit
 from lep6.cascade.publish import Deferred, Rank

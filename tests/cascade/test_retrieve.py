@@ -10,6 +10,7 @@ import zstandard
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lep6 import _core
 from lep6.cascade.commitment import Commitment
 from lep6.cascade.layout import Layout
@@ -193,6 +194,14 @@ async def test_keys_that_every_node_answered_for_are_not_called_unreachable(tmp_
         assert (await gather(world)).unreachable == 0
 
 
+async def test_a_node_that_answers_the_second_time_leaves_nothing_unreachable(tmp_path):
+    async with a_world(tmp_path, noise(SMALL)) as world:
+        await world.keep_symbols([4])
+        network = Forgetful(world.network, hidden=dict.fromkeys(world.symbols[5:], 1))
+        cannot = await gather(world, network)
+        assert (len(cannot.missing), cannot.unreachable) == (14, 0)
+
+
 async def test_a_failed_attempt_keeps_its_symbols_and_the_next_asks_for_what_is_lacking(tmp_path):
     async with a_world(tmp_path, noise(MEDIUM)) as world:
         returning = Collector()
@@ -258,6 +267,15 @@ async def test_the_missing_keys_of_an_attempt_are_remembered_until_they_are_foun
         async with work_area(world) as work:
             held = {world.symbols[esi] for esi in work.spool.held()}
             assert work.missing == set(world.symbols[5:]) - held
+
+
+async def test_a_torn_note_of_missing_keys_and_one_of_another_layout_do_no_harm(tmp_path):
+    async with a_world(tmp_path, noise(SMALL)) as world:
+        await gather(world)
+        note = tmp_path / "reader" / ".work" / "1" / "missing.keys"
+        note.write_bytes(world.symbols[9] + key_of(b"of another layout") + world.symbols[10][:20])
+        async with work_area(world) as work:
+            assert work.missing == {world.symbols[9]}
 
 
 async def test_a_cancelled_retrieval_keeps_what_it_has(tmp_path, autojump_clock):

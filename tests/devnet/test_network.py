@@ -83,8 +83,9 @@ async def test_a_node_that_is_down_is_passed_over_for_the_next_closest(tmp_path)
         for key in items:
             up = [account for account in closest(network, key) if account != down.account]
             assert await holding(network, key) == set(up[:2])
-        _, sink = await ask(network, items)
+        retrieval, sink = await ask(network, items)
         assert sink.values == items
+        assert not retrieval.missing | retrieval.unreachable
 
 
 async def test_a_value_on_fewer_nodes_than_it_should_be_is_not_placed(tmp_path):

@@ -6,12 +6,14 @@ import trio
 from attrs import define
 
 from lep6.cascade.publish import Published, Publisher
+from lep6.cascade.retrieve import Retriever
 from lep6.cascade.staging import Staged
 from lep6.devnet import rescue
 from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.rescue import Plan, Rescue
 from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidArtefact
+from lep6.heal.ledger import Ledger
 from world import BLOCKING, PROGRESS, noise, pattern
 
 WALK = [
@@ -52,12 +54,15 @@ async def test_the_story_tells_each_phase_in_numbers(tmp_path):
     assert "2000000 bytes" in results["read back"]
 
 
-async def test_a_walk_leaves_neither_staging_nor_work_behind(tmp_path):
+async def test_a_walk_leaves_no_staging_no_work_and_no_journal_behind(tmp_path):
     await walk(tmp_path, noise(100_000))
     root = tmp_path / "network" / "staging"
     assert {path.name for path in root.iterdir()} == {".work"}
     assert not list((root / ".work").iterdir())
     assert not (tmp_path / "network" / "scratch").exists()
+    async with Ledger.open(tmp_path / "network" / "lep6" / "ledger.db", BLOCKING) as ledger:
+        rows = await ledger._database.read(lambda database: database.execute("SELECT * FROM publishes").fetchall())
+        assert rows == []
 
 
 @define
@@ -119,6 +124,25 @@ async def test_a_publish_without_one_kind_of_values_is_found_out(tmp_path, monke
     story = await walk(tmp_path, noise(2_000_000))
     assert not story.recovered
     assert ending in story.ending
+
+
+@define
+class Careless:
+    """A reader that gives another file than it was asked for."""
+
+    inner: Retriever
+
+    async def to_file(self, root, name, output):
+        found = await self.inner.to_file(root, name, output)
+        output.write_bytes(noise(100_000, seed=1))
+        return found
+
+
+async def test_other_bytes_are_not_recovered(tmp_path, monkeypatch):
+    monkeypatch.setattr(rescue, "Retriever", lambda *arguments: Careless(Retriever(*arguments)))
+    story = await walk(tmp_path, noise(100_000))
+    assert not story.recovered
+    assert "differ" in story.ending
 
 
 async def test_nodes_that_cannot_hold_enough_copies_end_the_story_after_two_minutes(tmp_path, autojump_clock):
