@@ -256,13 +256,11 @@ async def test_a_file_that_lost_its_end_is_refused(length, tmp_path):
     await refused(path, "not a sound SQLite database")
 
 
-async def test_damage_that_shows_only_later_is_named_too(tmp_path):
+async def test_a_database_of_damaged_pages_is_refused(tmp_path):
     path = await filled(tmp_path / "notes.db", *("x" * 500 for _ in range(100)))
     content = path.read_bytes()
     path.write_bytes(content[:4096] + random.Random(0).randbytes(len(content) - 4096))
-    with pytest.raises(StoreDamaged, match="restore it or move it away"):
-        async with opened(path) as database:
-            await database.read(listed)
+    await refused(path, "not a sound SQLite database")
 
 
 async def test_an_empty_file_becomes_a_database(tmp_path):
@@ -293,3 +291,65 @@ async def test_a_cancelled_block_closes_the_database(tmp_path):
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert [path.name for path in tmp_path.iterdir()] == ["notes.db"]
+
+
+async def test_a_unit_that_is_cancelled_between_its_statements_leaves_nothing(tmp_path):
+    begun, released = trio.Event(), threading.Event()
+
+    def unit(connection):
+        add("lost")(connection)
+        trio.from_thread.run_sync(begun.set)
+        assert released.wait(PATIENCE)
+        add("lost too")(connection)
+
+    async def ask(scope):
+        with scope:
+            await database.write(unit)
+
+    scope = trio.CancelScope()
+    async with opened(tmp_path / "notes.db", blocking=Threads(1)) as database:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, scope)
+            await begun.wait()
+            scope.cancel()
+            await wait_all_tasks_blocked()
+            released.set()
+        assert scope.cancelled_caught
+        assert await database.read(listed) == []
+
+
+@pytest.mark.parametrize(("application", "version"), [(5, 0), (0, 0), (0, 1), (0x0BADCAFE, 9)])
+async def test_a_database_in_another_journal_mode_is_refused_unchanged(application, version, tmp_path):
+    path = tmp_path / "notes.db"
+    connection = apsw.Connection(str(path))
+    connection.execute(f"PRAGMA application_id = {application}; PRAGMA user_version = {version}; CREATE TABLE t (x);")
+    connection.close()
+    await refused(path, "database of something else|version 9")
+
+
+@pytest.mark.parametrize("lost", [1, 100, 4095])
+async def test_a_file_that_lost_a_part_of_its_last_page_is_refused(lost, tmp_path):
+    path = await filled(tmp_path / "notes.db", "x" * 20_000)
+    path.write_bytes(path.read_bytes()[:-lost])
+    await refused(path, "not a sound SQLite database")
+
+
+async def test_a_file_of_one_byte_is_refused(tmp_path):
+    (tmp_path / "notes.db").write_bytes(b"x")
+    await refused(tmp_path / "notes.db", "not a sound SQLite database")
+
+
+async def test_opening_a_new_database_waits_for_another_process_that_is_making_it(tmp_path):
+    path = tmp_path / "notes.db"
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+
+    async def make():
+        async with opened(path, blocking=Threads(1)) as database:
+            await database.write(add("ours"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make)
+        await wait_all_tasks_blocked()
+        other.execute("COMMIT")
+    other.close()

@@ -18,6 +18,10 @@ class InvalidArtefact(Lep6Error):
     """A layout, symbol, id file, manifest, pack or size is not what the format says. Nothing was lost by it."""
 
 
+class InvalidMessage(Lep6Error):
+    """Bytes are not the protobuf message that they should be."""
+
+
 class InvalidAction(Lep6Error):
     """The chain's record of an action cannot be healed from: its state, metadata or index is not that of a file."""
 
@@ -44,6 +48,10 @@ class StagingExists(Lep6Error):
 
 class StoreDamaged(Lep6Error):
     """A database of ours is damaged, newer than this lep6, or someone else's. It was not changed."""
+
+
+class StoreUnavailable(Lep6Error):
+    """A database of ours cannot be used now: busy, no room, no permission. It was not changed; try again."""
 
 
 class JobCancelled(Lep6Error):

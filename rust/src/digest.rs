@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::codec::open_regular;
 use crate::error::{Error, Result};
 use crate::job::{Job, Phase};
 
@@ -18,7 +19,7 @@ const READ_SIZE: usize = 4 << 20;
 
 /// BLAKE3 of a whole file, on all cores.
 pub fn hash_file(path: &Path, job: &Job) -> Result<Digest> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = open_regular(path)?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     job.begin(Phase::Hash, size);
     let mut hasher = blake3::Hasher::new();

@@ -1,11 +1,11 @@
 //! The LEP-5 availability commitment: a Merkle tree over the chunks of a file (docs/formats.md, "Commitment").
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::codec::open_regular;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::job::{Job, Phase};
@@ -22,7 +22,7 @@ pub fn leaves(path: &Path, chunk_size: u32, job: &Job) -> Result<Vec<Digest>> {
             "a commitment's chunk size is 1 to {MAX_CHUNK_SIZE} bytes, not {chunk_size}"
         )));
     }
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = open_regular(path)?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let count = size.div_ceil(u64::from(chunk_size));
     if count > MAX_CHUNKS {

@@ -33,7 +33,7 @@ impl From<Error> for PyErr {
                     let text = text
                         .split_once(" (os error")
                         .map_or(text.clone(), |(head, _)| head.to_owned());
-                    PyOSError::new_err((code, text, path))
+                    PyOSError::new_err((code, text, path.into_os_string()))
                 }
                 None => ours("InvalidArtefact", format!("{}: {source}", path.display())),
             },

@@ -83,9 +83,9 @@ fn signing_key(private: &[u8; 32]) -> Result<SigningKey> {
 }
 
 fn verifying_key(public: &[u8]) -> Result<VerifyingKey> {
-    if public.len() != 33 {
+    if public.len() != 33 || !matches!(public[0], 2 | 3) {
         return Err(Error::input(format!(
-            "a compressed secp256k1 key has 33 bytes, not {}",
+            "a compressed secp256k1 key has 33 bytes and begins with 2 or 3; these are {} bytes",
             public.len()
         )));
     }

@@ -149,6 +149,18 @@ impl Spool {
         Ok(verdicts)
     }
 
+    /// Whether the spool has the symbol of this key.
+    pub fn holds(&self, key: &Digest) -> bool {
+        self.keys
+            .get(key)
+            .is_some_and(|esi| self.slots.contains_key(esi))
+    }
+
+    /// What a value offered under a key would be.
+    pub fn judge(&self, key: &Digest, value: &[u8]) -> Verdict {
+        judge(&self.keys, key, value).0
+    }
+
     fn write(&mut self, esi: u32, packet: &[u8]) -> Result<()> {
         let slot = self.free.last().copied().unwrap_or(self.end);
         self.file

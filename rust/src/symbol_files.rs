@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::codec::Packets;
+use crate::codec::{Packets, open_regular};
 use crate::digest::{Digest, key_text};
 use crate::error::{Error, Result};
 use crate::geometry::PACKET_SIZE;
@@ -94,15 +94,20 @@ pub fn fill(
         if lacking == 0 {
             break;
         }
-        let read: Vec<Option<(Digest, Vec<u8>)>> = batch
+        let read: Vec<(Digest, Vec<u8>)> = batch
             .par_iter()
+            .filter(|key| !spool.holds(key))
             .map(|key| {
                 let packet = read_packet(&directory.join(key_text(key)))?;
                 Ok(packet.map(|packet| (*key, packet)))
             })
-            .collect::<Result<_>>()?;
-        let values: Vec<_> = read.into_iter().flatten().take(lacking).collect();
-        let verdicts = spool.append(&values)?;
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .filter(|(key, packet)| spool.judge(key, packet) == Verdict::Accepted)
+            .take(lacking)
+            .collect();
+        let verdicts = spool.append(&read)?;
         let accepted = verdicts
             .iter()
             .filter(|verdict| **verdict == Verdict::Accepted)
@@ -112,12 +117,15 @@ pub fn fill(
     Ok(spool.symbols().len())
 }
 
-/// The content of a file, at most one byte more than a packet; `None` where there is no such file.
+/// The content of a file, at most one byte more than a packet; `None` where nothing has that name.
 fn read_packet(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(path)(error)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(Error::Input(_)) => return Ok(Some(Vec::new())), // not even a file: no symbol
+        Err(error) => return Err(error),
     };
     let mut packet = Vec::with_capacity(PACKET_SIZE + 1);
     file.take(PACKET_SIZE as u64 + 1)

@@ -430,3 +430,34 @@ async def test_a_layout_file_of_any_size_is_read_only_in_part(place):
 async def test_the_layout_on_disk_is_the_one_returned(encoded):
     directory, layout = encoded
     assert parse_layout((directory / LAYOUT_FILE).read_bytes()) == layout
+
+
+async def test_true_symbols_behind_false_ones_are_found(encoded, source, place):
+    directory, layout = encoded
+    for esi in range(1, 7):
+        symbol_file(directory, layout, esi).write_bytes(b"false")
+    assert (await DIRECTORIES.survey(directory))[1].decodable
+    assert await DIRECTORIES.decode(directory, place / "output") == layout
+    assert (place / "output").read_bytes() == source.read_bytes()
+
+
+async def test_a_directory_under_a_symbols_name_is_a_broken_symbol(encoded, source, place):
+    directory, layout = encoded
+    symbol_file(directory, layout, 0).unlink()
+    symbol_file(directory, layout, 0).mkdir()
+    assert (await DIRECTORIES.survey(directory))[1].broken == [0]
+    assert await DIRECTORIES.decode(directory, place / "output") == layout
+    assert (place / "output").read_bytes() == source.read_bytes()
+
+
+async def test_an_encode_directory_in_no_directory_is_the_systems_error(source, place):
+    with pytest.raises(FileNotFoundError):
+        await DIRECTORIES.encode(source, place / "missing" / "out")
+    assert tree(place) == {}
+
+
+async def test_an_encoding_that_fails_makes_no_parent_directory_either(tmp_path, place):
+    (tmp_path / "empty").touch()
+    with pytest.raises((InvalidArtefact, FileNotFoundError)):
+        await DIRECTORIES.encode(tmp_path / "empty", place / "missing" / "out")
+    assert tree(place) == {}

@@ -46,7 +46,10 @@ def test_what_was_signed_is_kept_as_it_was_spelled():
     assert index.signed == text.encode()
 
 
-@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=60), st.text(st.characters(codec="ascii")))
+@given(
+    st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=60, unique=True),
+    st.text(st.characters(codec="ascii")),
+)
 def test_an_index_reads_back(keys, signature):
     index = parse_index(index_document(tuple(keys), signature) + ".s")
     assert (index.layout_keys, index.layout_signature, index.signature) == (tuple(keys), signature, "s")
@@ -113,3 +116,9 @@ def test_a_layout_signature_that_is_no_text_is_refused(signature):
 def test_any_other_text_is_an_invalid_artefact(text):
     with pytest.raises(InvalidArtefact):
         parse_index(text)
+
+
+@pytest.mark.parametrize("version", ["1", "x", 1.5, 2.0, True, [1], {}])
+def test_a_version_that_is_no_integer_is_refused(version):
+    with pytest.raises(InvalidArtefact, match="version"):
+        parse_index(signed(version=version))

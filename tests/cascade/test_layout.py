@@ -283,3 +283,17 @@ def test_a_layout_cannot_be_made_with_other_symbols_than_its_size_has(size, symb
 def test_a_layout_cannot_be_made_with_a_symbol_twice():
     with pytest.raises(InvalidArtefact, match="twice"):
         Layout(1000, EXAMPLE.digest, EXAMPLE.packed_symbols[32:] + EXAMPLE.packed_symbols[32:64])
+
+
+@pytest.mark.parametrize("size", [10**400, -(10**400), 10**4299])
+def test_a_size_beyond_any_float_is_refused(size):
+    with pytest.raises(InvalidArtefact, match="size") as refusal:
+        parse_layout(block_with(size=size))
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["block_id", "original_offset"])
+def test_a_refused_number_is_shown_in_part(name):
+    with pytest.raises(InvalidArtefact, match=name) as refusal:
+        parse_layout(block_with(**{name: 10**4000}))
+    assert len(str(refusal.value)) < 200

@@ -2,9 +2,12 @@
 "Metadata"). Messages are encoded here by hand, so that they can be wrong."""
 
 from base64 import b64encode
+from contextlib import suppress
 
 import base58
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lep6 import _core
 from lep6.cascade.commitment import Commitment
@@ -198,14 +201,15 @@ def test_an_action_without_index_files_is_refused():
 
 def test_there_are_as_many_layout_files_as_index_files():
     assert read({4: 1, 5: INDEX_IDS[:1], 6: index_of(LAYOUT_IDS[:1])}).id_file_count == 1
-    for layout_ids in (LAYOUT_IDS[:2], [*LAYOUT_IDS, LAYOUT_IDS[0]]):
+    for layout_ids in (LAYOUT_IDS[:2], [*LAYOUT_IDS, INDEX_IDS[0]]):
         with pytest.raises(InvalidAction, match=f"the index lists {len(layout_ids)} layout files, the chain 3"):
             read({6: index_of(layout_ids)})
 
 
 def test_so_many_id_files_are_not_believed():
     def changes(count):
-        return {4: count, 5: [INDEX_IDS[0]] * count, 6: index_of([LAYOUT_IDS[0]] * count)}
+        ids = [_core.key_text(place.to_bytes(32, "big")) for place in range(count)]
+        return {4: count, 5: ids, 6: index_of(ids)}
 
     assert read(changes(MAX_ID_FILES)).id_file_count == MAX_ID_FILES
     with pytest.raises(InvalidAction, match=f"states {MAX_ID_FILES + 1} index files"):
@@ -274,5 +278,59 @@ def test_challenge_indices_may_be_unpacked_or_absent():
 @pytest.mark.parametrize("text", [b"\xff", b"a\xc3(", b"\xed\xa0\x80"])
 def test_text_that_is_not_utf_8_is_refused(text):
     for number in (1, 2, 6):
-        with pytest.raises(InvalidAction, match="not a CascadeMetadata message"):
+        with pytest.raises(InvalidAction, match="are not a CascadeMetadata"):
             read({number: text})
+
+
+edits = st.tuples(st.integers(0, len(ENCODED)), st.none() | st.integers(0, 6), st.binary(max_size=6))
+
+
+def types_are_right(metadata):
+    """Whether what came out of a strange message is at least what the class says it is."""
+    return (
+        (type(metadata.data_hash), type(metadata.file_name)) == (str, str)
+        and (type(metadata.first_counter), type(metadata.is_public)) == (int, bool)
+        and (metadata.commitment is None or type(metadata.commitment.root) is bytes)
+    )
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("wire_type", range(8))
+def test_a_field_of_any_wire_type_is_refused_or_read(number, wire_type):
+    for payload in (b"", b"\0", b"\x01", b"\x04\x08\x01\x10\x01", b"\x02\xff\xfe", bytes(8), b"\xff" * 9 + b"\x01"):
+        odd = varint(number << 3 | wire_type) + payload
+        for text in (odd, ENCODED + odd, odd + ENCODED, ENCODED + field(8, message(COMMITMENT) + odd)):
+            with suppress(InvalidAction):
+                assert types_are_right(read_metadata(action(text)))
+
+
+def test_a_field_that_is_cut_short_is_refused():
+    ends = {len(message({number: FIELDS[number] for number in list(FIELDS)[:count]})) for count in range(11)}
+    ids = {len(message({number: FIELDS[number] for number in range(1, 5)})) + 46 * count for count in range(4)}
+    for length in set(range(1, len(ENCODED))) - ends - ids:
+        with pytest.raises(InvalidAction, match="4711"):
+            read_metadata(action(ENCODED[:length]))
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_invalid_action(text):
+    with pytest.raises(InvalidAction):
+        read_metadata(action(text))
+
+
+@given(st.lists(edits, max_size=5))
+@settings(max_examples=1000)
+def test_a_message_with_bytes_changed_inserted_or_taken_out_is_refused_or_read(changes):
+    text = bytearray(ENCODED)
+    for place, length, replacement in changes:
+        text[place : place + (len(replacement) if length is None else length)] = replacement
+    with suppress(InvalidAction):
+        assert types_are_right(read_metadata(action(bytes(text))))
+
+
+def test_every_flipped_bit_of_a_message_is_refused_or_read():
+    for position, byte in enumerate(ENCODED):
+        for bit in range(8):
+            text = ENCODED[:position] + bytes([byte ^ 1 << bit]) + ENCODED[position + 1 :]
+            with suppress(InvalidAction):
+                assert types_are_right(read_metadata(action(text)))

@@ -144,3 +144,9 @@ def test_a_private_key_shows_in_no_representation():
     private = PrivateKey(KeyKind.ETHEREUM, b"secret of 32 bytes, not for show")
     assert "secret of" not in repr(private)
     assert b"secret of 32 bytes, not for show".hex() not in repr(private)
+
+
+@pytest.mark.parametrize("tag", [0, 1, 4, 5, 6, 7, 0xFF])
+def test_a_compressed_key_begins_with_2_or_3(tag):
+    with pytest.raises(InvalidKey):
+        PublicKey(KeyKind.COSMOS, bytes([tag]) + CREATOR.public.compressed[1:])

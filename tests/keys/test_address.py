@@ -71,3 +71,15 @@ def test_any_text_is_an_address_or_an_invalid_key(text):
     except InvalidKey:
         return
     assert account_address(raw) == text.lower()
+
+
+@pytest.mark.parametrize("surplus", [[0], [1], [31]])
+def test_a_surplus_group_of_bits_is_refused(surplus):
+    text = bech32.bech32_encode("lumera", bech32.convertbits(RAW, 8, 5) + surplus)
+    with pytest.raises(InvalidKey):
+        address_bytes(text)
+
+
+def test_text_that_is_no_unicode_is_no_address():
+    with pytest.raises(InvalidKey):
+        address_bytes("lumera1\ud800")

@@ -7,9 +7,10 @@ import enum
 import os
 import secrets
 import shutil
+import stat
 from functools import partial
 from pathlib import Path
-from typing import Final, final
+from typing import BinaryIO, Final, final
 
 import trio
 from attrs import frozen
@@ -78,7 +79,8 @@ class Directories:
             raise OutputExists(f"{out} is not empty; nothing was written")
         building = _beside(out)
         try:
-            await self.blocking.run(partial((building / BLOCK_DIRECTORY).mkdir, parents=True))
+            await self.blocking.run(building.mkdir)
+            await self.blocking.run((building / BLOCK_DIRECTORY).mkdir)
             layout = await self._write(file, building)
             await self.blocking.run(partial(building.rename, out))
         finally:
@@ -181,7 +183,7 @@ def _read_layout(path: Path) -> ReadLayout:
         if found is None:
             raise InvalidArtefact(f"{path} has no layout: neither {LAYOUT_FILE} nor {COMPACT_LAYOUT_FILE}")
         path = found
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         text = file.read(MAX_LAYOUT_FILE + 1)
     if len(text) > MAX_LAYOUT_FILE:
         raise InvalidArtefact(f"{path} is no layout: it has more than {MAX_LAYOUT_FILE} bytes")
@@ -196,6 +198,15 @@ def _read_layout(path: Path) -> ReadLayout:
 def _beside(path: Path) -> Path:
     """A new name in the directory where `path` is to appear, so that what is built there can be renamed to it."""
     return path.absolute().parent / f".{path.name}.lep6-{secrets.token_hex(4)}"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that must be a regular one; a pipe is not waited for."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InvalidArtefact(f"{path} is not a regular file")
+    return file
 
 
 def _is_occupied(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Keys in text form, and id files (docs/formats.md, "Id files")."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,6 +14,8 @@ from lep6.ports import Blocking
 
 MAX_TEXT = 16 << 20
 """Most bytes that an id file may decompress to; the layout of the largest file needs half of it."""
+
+_COUNTER = re.compile(r"0|[1-9][0-9]{0,19}")
 
 PARTS = 3
 """An id file's text: base64 document, base64 signature, counter."""
@@ -29,6 +32,8 @@ def key_from_text(text: str) -> Key:
     Raises:
         InvalidArtefact: it is not base58 of 32 bytes.
     """
+    if not text.isascii():
+        raise InvalidArtefact("a key's text is base58, which is ASCII")
     return Key(_core.key_from_text(text))
 
 
@@ -74,7 +79,7 @@ def read_id_file(key: Key, frame: bytes) -> IdText:
     except UnicodeDecodeError as error:
         raise InvalidArtefact(f"id file {key_text(key)} is not ASCII text") from error
     parts = text.split(".")
-    if len(parts) != PARTS or not parts[2].isdecimal() or parts[2] != str(int(parts[2])):
+    if len(parts) != PARTS or not _COUNTER.fullmatch(parts[2]):
         raise InvalidArtefact(f"id file {key_text(key)} is not document.signature.counter")
     return IdText(parts[0], parts[1], int(parts[2]))
 

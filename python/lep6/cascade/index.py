@@ -50,13 +50,16 @@ def parse_index(signatures: str) -> Index:
     document, signature = parts
     fields = parse_json(from_base64(document, "index"), "index")
     # The one version there is; the field is left out where it would be zero.
-    if (integer(fields.get("version", 0)) or 0) not in (0, 1):
+    if integer(fields.get("version", 0)) not in (0, 1):
         raise InvalidArtefact(f"the index has version {fields['version']!r:.20}; this lep6 reads version 1")
     texts = member(fields, "layout_ids", strings, "index")
     if not texts:
         raise InvalidArtefact("the index lists no layout file")
+    layout_keys = split_keys(_core.keys_from_texts(texts))
+    if len(set(layout_keys)) != len(layout_keys):
+        raise InvalidArtefact("the index lists a layout file twice")
     return Index(
-        layout_keys=split_keys(_core.keys_from_texts(texts)),
+        layout_keys=layout_keys,
         layout_signature=member(fields, "layout_signature", string, "index"),
         document=document,
         signature=signature,

@@ -81,10 +81,10 @@ def parse_layout(text: bytes) -> Layout:
     block: dict[str, Any] = blocks[0]
     for name in ("block_id", "original_offset"):
         if member(block, name, integer, "layout") != 0:
-            raise InvalidArtefact(f"the layout's {name} is {block[name]}; that of a single block is 0")
+            raise InvalidArtefact(f"the layout's {name} is not 0, which is that of a single block")
     size = member(block, "size", integer, "layout")
     if not 1 <= size <= _core.MAX_FILE_SIZE:
-        raise InvalidArtefact(f"the layout states a size of {size:.20g} bytes; files have 1 to {_core.MAX_FILE_SIZE}")
+        raise InvalidArtefact(f"the layout states a size that no file has: 1 to {_core.MAX_FILE_SIZE} bytes")
     geometry = _core.Geometry(size)
     oti = _encoder_parameters(block.get("encoder_parameters"))
     if oti != geometry.oti:

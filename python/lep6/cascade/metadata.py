@@ -7,8 +7,9 @@ from lep6.cascade.commitment import Commitment
 from lep6.cascade.ids import split_keys
 from lep6.cascade.index import Index, parse_index
 from lep6.cascade.text import from_base64
-from lep6.errors import InvalidAction, InvalidArtefact
+from lep6.errors import InvalidAction, InvalidArtefact, InvalidMessage
 from lep6.model import Action, Key
+from lep6.protobuf import parse
 from lep6.wire.lumera.action import v1 as wire
 
 MAX_ID_FILES = 1024
@@ -55,13 +56,8 @@ def read_metadata(action: Action) -> Metadata:
     if not action.is_recoverable:
         raise InvalidAction(f"action {action.ticket} is {action.state.name}; only DONE and APPROVED ones have a file")
     try:
-        message = wire.CascadeMetadata.parse(action.metadata)
-    # The decoder raises whatever its innards do on malformed bytes.
-    except Exception as error:
-        raise InvalidAction(f"action {action.ticket}: its metadata is not a CascadeMetadata message") from error
-    try:
-        return _checked(message)
-    except InvalidArtefact as error:
+        return _checked(parse(wire.CascadeMetadata, action.metadata))
+    except (InvalidArtefact, InvalidMessage) as error:
         raise InvalidAction(f"action {action.ticket}: {error}") from error
 
 
@@ -76,13 +72,16 @@ def _checked(message: wire.CascadeMetadata) -> Metadata:
     index = parse_index(message.signatures)
     if len(index.layout_keys) != count:
         raise InvalidArtefact(f"the index lists {len(index.layout_keys)} layout files, the chain {count}")
+    index_keys = split_keys(_core.keys_from_texts(message.rq_ids_ids))
+    if len(set(index_keys)) != count:
+        raise InvalidArtefact("it lists an index file twice")
     commitment = message.availability_commitment
     return Metadata(
         digest=digest,
         data_hash=data_hash,
         file_name=message.file_name,
         first_counter=message.rq_ids_ic & COUNTER_MASK,
-        index_keys=split_keys(_core.keys_from_texts(message.rq_ids_ids)),
+        index_keys=index_keys,
         index=index,
         is_public=message.public,
         commitment=None

@@ -14,12 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, final
 
-import apsw
 import trio
 from attrs import define, evolve, field
 
 from lep6.devnet.store import Behaviour, NodeStore
-from lep6.errors import StoreDamaged
+from lep6.errors import StoreDamaged, StoreUnavailable
 from lep6.keys import KeyKind, PrivateKey
 from lep6.model import Key
 from lep6.ports import Blocking, Placement, Retrieval, Sink
@@ -99,7 +98,7 @@ class EmbeddedNetwork:
 
     async def _offer(self, account: str, values: dict[Key, bytes], copies: dict[Key, int]) -> None:
         node = self.node(account)
-        with suppress(StoreDamaged, apsw.BusyError), trio.move_on_after(self.request_seconds):
+        with suppress(StoreDamaged, StoreUnavailable), trio.move_on_after(self.request_seconds):
             behaviour = await node.behaviour()
             if behaviour.down:
                 return
@@ -111,7 +110,7 @@ class EmbeddedNetwork:
 
     async def ask(self, node: NodeStore, keys: Sequence[Key]) -> dict[Key, bytes] | None:
         """One request to one node: what it gives, or `None` when it does not answer in time, or cannot."""
-        with suppress(StoreDamaged, apsw.BusyError), trio.move_on_after(self.request_seconds):
+        with suppress(StoreDamaged, StoreUnavailable), trio.move_on_after(self.request_seconds):
             behaviour = await node.behaviour()
             if behaviour.down:
                 return None

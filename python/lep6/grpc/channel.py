@@ -152,7 +152,8 @@ class ReconnectingChannel(_Channel):
                     continue
                 failures += 1
                 log.warning("grpc_connect_failed", authority=self.authority, reason=connection, failures=failures)
-                self._failure = connection
+                # Only a call that still wants the connection makes the next attempt.
+                self._failure, self._wanted = connection, trio.Event()
                 self._notify()
                 await trio.sleep(pauses.after(failures))
                 self._failure = None

@@ -2,10 +2,13 @@
 
 from typing import Any, Final, TypeVar, cast
 
+import betterproto2
+from google.protobuf.message import DecodeError
 from grpclib.const import Status
 from grpclib.encoding.proto import ProtoCodec
 
-from lep6.errors import RpcRefused, RpcUnanswered
+from lep6 import protobuf
+from lep6.errors import InvalidMessage, RpcRefused, RpcUnanswered
 from lep6.grpc.stream import H2Stream
 
 T = TypeVar("T")
@@ -48,13 +51,11 @@ def decode(body: bytes, message_type: type[T]) -> T:
         RpcError: they are not one of its type.
     """
     try:
-        message = cast("T", CODEC.decode(body, cast("Any", message_type)))
-    # A decoder raises whatever its innards do on bytes that are no message.
-    except Exception as error:
-        raise RpcUnanswered(
-            Status.INTERNAL, f"{len(body)} bytes are not a {message_type.__name__}: {type(error).__name__}"
-        ) from error
-    return message
+        if issubclass(message_type, betterproto2.Message):
+            return protobuf.parse(message_type, body)
+        return cast("T", CODEC.decode(body, cast("Any", message_type)))
+    except (InvalidMessage, DecodeError) as error:
+        raise RpcUnanswered(Status.INTERNAL, str(error)) from error
 
 
 async def send(stream: H2Stream, message: Any, message_type: type[Any], *, end: bool = False) -> None:

@@ -21,10 +21,13 @@ def address_bytes(text: str) -> bytes:
     Raises:
         InvalidKey: it is not bech32, has another prefix, or another length.
     """
+    if not text.isascii():
+        raise InvalidKey("an address is bech32, which is ASCII")
     try:
         prefix, raw = _core.bech32_decode(text)
     except InvalidArtefact as error:
         raise InvalidKey(str(error)) from error
-    if prefix != ACCOUNT_PREFIX or len(raw) != ADDRESS_SIZE:
+    # Written again, it must be the same: bech32 can be read with surplus bits behind the last byte.
+    if prefix != ACCOUNT_PREFIX or len(raw) != ADDRESS_SIZE or account_address(raw) != text.lower():
         raise InvalidKey(f"{text!r} is not a {ACCOUNT_PREFIX} account address")
     return raw
