@@ -27,6 +27,7 @@ from artefact_stream.ends import (
 from lep6.artefact_stream import ArtefactClient
 from lep6.blocking import Threads
 from lep6.cascade.reseed import Stage
+from lep6.errors import FetchFailed, FetchFailure
 from lep6.grpc import Limits
 from lep6.model import Ticket
 from world import BLOCKING, a_world, noise
@@ -114,6 +115,20 @@ async def test_a_reader_may_take_as_long_as_it_likes(tmp_path, autojump_clock):
         async for chunk in chunks:
             await trio.sleep(600)
             received.append(chunk)
+    assert b"".join(received) == data
+
+
+async def test_a_server_that_stops_lets_its_streams_end_and_takes_no_more(tmp_path, autojump_clock):
+    data = noise(4 * MIB)
+    stage(tmp_path / "staging", data)
+    async with a_node(service(tmp_path / "staging")) as node, node.open() as chunks:
+        received = [await anext(chunks)]
+        node.nursery.start_soon(node.server.drain)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(FetchFailed) as failed:
+            await node.fetch()
+        assert failed.value.kind is FetchFailure.UNREACHABLE
+        received += [chunk async for chunk in chunks]
     assert b"".join(received) == data
 
 
