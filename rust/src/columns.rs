@@ -147,6 +147,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_byte_of_a_symbol_has_its_place_in_the_file() {
+        let name = Path::new("test");
+        // Size, symbol, byte of the symbol, byte of the padded file; the last two rows lie in the padding.
+        for (size, symbol, byte, offset) in [
+            (10_485_760, 0, 32_768, 5_275_648),
+            (10_485_760, 1, 32_768, 5_308_408),
+            (104_857_600, 0, 5_960, 9_541_960),
+            (1_u64 << 30, 5, 632, 10_359_744),
+            (10_485_760, 160, 65_527, 10_550_007),
+            (1_u64 << 30, 16_386, 65_527, 1_073_807_335),
+        ] {
+            let geometry = Geometry::of(size).unwrap();
+            let strip = Strip {
+                start: byte - byte % 8,
+                width: 8,
+            };
+            let mut columns = vec![0; geometry.source_symbols as usize * strip.width];
+            columns[symbol * strip.width + byte % 8] = 7;
+            let file = nameless("places", b"");
+            let written = scatter(&file, name, &geometry, strip, &columns);
+            file.set_len(size).unwrap();
+            if offset < size {
+                written.unwrap();
+                let mut found = [0; 3];
+                file.read_exact_at(&mut found, offset - 1).unwrap();
+                assert_eq!(found, [0, 7, 0], "{size} {symbol} {byte}");
+                assert!(gather(&file, name, &geometry, strip).unwrap() == columns);
+            } else {
+                assert!(
+                    matches!(written, Err(Error::Input(_))),
+                    "{size} {symbol} {byte}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn bytes_behind_the_file_are_read_as_zero_and_refused_when_they_are_not() {
         let name = Path::new("test");
         let geometry = Geometry::of(100_000).unwrap();

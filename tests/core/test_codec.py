@@ -94,9 +94,11 @@ def keys_of_zeros(symbols):
     return [blake3.blake3(esi.to_bytes(4) + zeros).digest() for esi in range(symbols)]
 
 
-@pytest.mark.parametrize(
-    "position", VECTORS["interleaving_positions"], ids=lambda at: f"{at['size']}-{at['symbol']}-{at['byte_in_symbol']}"
-)
+# Those in files of 1 GiB are tested where no file has to be written: rust/src/columns.rs.
+POSITIONS = [position for position in VECTORS["interleaving_positions"] if position["size"] < 1 << 30]
+
+
+@pytest.mark.parametrize("position", POSITIONS, ids=lambda at: f"{at['size']}-{at['symbol']}-{at['byte_in_symbol']}")
 def test_each_byte_of_a_symbol_has_its_place_in_the_file(tmp_path, position):
     """docs/formats.md, "Symbols": the sources of a file of zeros, where one byte of one symbol is 7."""
     geometry = Geometry(position["size"])

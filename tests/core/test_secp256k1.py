@@ -123,10 +123,11 @@ def test_a_private_key_outside_the_group_is_refused_without_being_told(secret):
         PUBLIC + b"\x00",
         bytes(33),
         b"\x04" + PUBLIC[1:],
+        b"\x05" + PUBLIC[1:],
         b"\x02" + (5).to_bytes(32),
         b"\x02" + b"\xff" * 32,
     ],
-    ids=["empty", "short", "long", "infinity", "another form", "off the curve", "above the field"],
+    ids=["empty", "short", "long", "infinity", "uncompressed", "compact", "off the curve", "above the field"],
 )
 def test_what_is_not_a_compressed_key_is_refused(public):
     for refuse in (secp256k1_point, lambda key: secp256k1_verify(key, bytes(32), bytes(64))):

@@ -39,19 +39,21 @@ def test_a_whole_directory_has_every_symbol_and_nothing_else(file, directory):
     assert found.decodable
 
 
-def test_symbols_that_are_gone_cut_short_overlong_or_rotten_are_told_apart_from_strangers(file, directory):
+def test_lost_symbols_broken_ones_and_strangers_are_told_apart(file, directory):
     paths = symbol_paths(file, directory)
     paths[3].unlink()
     paths[4].write_bytes(file.packets[4][:-1])
     paths[5].write_bytes(file.packets[5] + b"\x00")
     paths[6].write_bytes(b"")
     paths[7].write_bytes(file.packets[8])
+    paths[8].unlink()
+    paths[8].mkdir()
     for name in ("stranger", "layout.json", "_raptorq_layout.json", "another"):
         (directory / name).touch()
     found = look(file, directory)
     assert found.missing == [3]
-    assert found.broken == [4, 5, 6, 7]
-    assert found.present == [0, 1, 2, *range(8, SYMBOLS)]
+    assert found.broken == [4, 5, 6, 7, 8]
+    assert found.present == [0, 1, 2, *range(9, SYMBOLS)]
     assert found.foreign == ["another", "stranger"]
 
 
@@ -79,6 +81,13 @@ def test_a_spool_that_has_enough_takes_nothing_from_a_directory(file, directory,
     spool = spool_of(file, [8, 9])
     assert spool.fill(directory, 2, Job()) == 2
     assert spool.held() == [8, 9]
+
+
+def test_a_spool_goes_on_to_symbols_that_it_does_not_have(file, directory, spool_of):
+    spool = spool_of(file, [0, 2, 3])
+    symbol_paths(file, directory)[1].write_bytes(b"broken")
+    assert spool.fill(directory, 5, Job()) == 5
+    assert spool.held() == [0, 2, 3, 4, 5]
 
 
 def test_broken_and_foreign_files_are_not_taken(file, directory, spool_of):
