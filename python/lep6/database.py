@@ -139,7 +139,9 @@ def _connect(path: Path, schema: Schema) -> apsw.Connection:
         try:
             connection.set_busy_timeout(BUSY_MILLISECONDS)
             try:
+                connection.execute("BEGIN")  # one state of the file: another process may be creating it
                 _check(connection, path, schema)
+                connection.execute("COMMIT")
             except (apsw.NotADBError, apsw.CorruptError) as error:
                 raise _unsound(path, error) from error
             _to_wal(connection)

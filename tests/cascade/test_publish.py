@@ -47,6 +47,7 @@ async def a_staging(world, *, layouts=LAYOUTS, indexes=INDEXES, symbols=(), tick
             layout_files=len(layouts),
             index_files=len(indexes),
             irreproducible=(),
+            nonce="00112233445566ff",
         )
         return await draft.complete(manifest)
 

@@ -73,6 +73,7 @@ def fill(draft, data=DATA):
         layout_files=2,
         index_files=1,
         irreproducible=(),
+        nonce="00112233445566ff",
     )
 
 
@@ -154,18 +155,18 @@ async def test_a_manifest_is_one_line_of_compact_json_with_a_seal_over_the_rest(
     assert sealed + "}" == (
         '{"version":1,"op_id":"5","ticket":"7","size":140000,'
         f'"manifest_hash":"{to_base64(blake3.blake3(DATA).digest())}",'
-        '"symbols":14,"layout_files":2,"index_files":1,"irreproducible":[]}'
+        '"symbols":14,"layout_files":2,"index_files":1,"irreproducible":[],"nonce":"00112233445566ff"}'
     )
 
 
 def test_the_manifest_of_the_documented_example_has_the_documented_bytes():
     digest = blake3.blake3(pattern(1000)).digest()
-    manifest = Manifest(1, "42", Ticket("1001"), 1000, to_base64(digest), 7, 3, 3, irreproducible=())
+    manifest = Manifest(1, "42", Ticket("1001"), 1000, to_base64(digest), 7, 3, 3, (), nonce="00112233445566ff")
     assert manifest.to_json() == (
         b'{"version":1,"op_id":"42","ticket":"1001","size":1000,'
         b'"manifest_hash":"tDZwpS0a8kq9rF0sPtGf9OYrYKYY6COtVViIsbC5HP8=",'
         b'"symbols":7,"layout_files":3,"index_files":3,"irreproducible":[],'
-        b'"seal":"UVmb6QNGekYJVPrPh4gqtdD+6n6wCCX2m3mh+1fIQWI="}'
+        b'"nonce":"00112233445566ff","seal":"80IioDL21vUrq55mB1au50yoVDL73H3vFxTwzDdiAmY="}'
     )
     assert Manifest.from_json(manifest.to_json()) == manifest
 

@@ -455,3 +455,42 @@ async def test_what_two_processes_store_at_once_is_all_there(tmp_path):
             assert set((await network.holders(everything)).values()) == {2}
             _, sink = await ask(network, everything)
             assert sink.values == everything
+
+
+async def test_a_network_with_one_damaged_node_opens(tmp_path):
+    async with EmbeddedNetwork.open(tmp_path, blocking=BLOCKING, random=random.Random(0)):
+        pass
+    (tmp_path / "nodes/1/network.db").write_bytes(b"\xa5" * 8192)
+    async with EmbeddedNetwork.open(tmp_path, blocking=BLOCKING, random=random.Random(0)) as network:
+        await network.store([(key_of(b"x"), b"x")])
+
+
+CREATING_CHILD = """
+import random, sys, trio
+from pathlib import Path
+from lep6.blocking import Inline
+from lep6.devnet.network import EmbeddedNetwork
+
+async def main():
+    async with EmbeddedNetwork.open(Path(sys.argv[1]), blocking=Inline(), random=random.Random(0)):
+        pass
+
+print("ready", flush=True)
+sys.stdin.readline()
+trio.run(main)
+"""
+
+
+def test_several_processes_may_make_one_network_at_once(tmp_path):
+    complaints = []
+    for attempt in range(4):
+        command = [sys.executable, "-c", CREATING_CHILD, str(tmp_path / str(attempt))]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children = [subprocess.Popen(command, **pipes) for _ in range(4)]
+        for child in children:
+            child.stdout.readline()
+        for child in children:
+            child.stdin.write("\n")
+            child.stdin.flush()
+        complaints += [error.splitlines()[-1] for child in children if (error := child.communicate()[1])]
+    assert complaints == []

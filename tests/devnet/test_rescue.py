@@ -176,3 +176,10 @@ async def test_too_few_survivors_end_the_story_and_it_says_why(tmp_path):
     assert "cannot rebuild: 10 symbols of 31 needed" in story.ending
     assert [phase.name for phase in story.phases] == WALK[:3]
     assert not (tmp_path / "network" / "healed.bin").exists()
+
+
+async def test_a_disaster_that_leaves_nothing_of_a_kind_is_a_story(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    plan = Plan(nodes=64, replicas=1, dead_nodes=62)
+    story = await Rescue(tmp_path / "network", plan, BLOCKING, PROGRESS).run(tmp_path / "file")
+    assert not story.recovered

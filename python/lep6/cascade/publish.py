@@ -34,7 +34,7 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 900.0
 """Seconds between attempts: doubled each time, half to one and a half of it by chance."""
 STUCK_AFTER: Final = 8
-"""Failed attempts in a row after which a publish is called stuck; by then it has had about a quarter of an hour."""
+"""Failed attempts in a row after which a publish is called stuck; by then it has had about four minutes."""
 
 
 class Rank(enum.IntEnum):

@@ -48,18 +48,27 @@ class IdFiles:
 async def regenerate_id_files(retriever: Retriever, found: Found) -> IdFiles:
     """Make the layout files and index files of an action again, with fetched originals where the ids differ."""
     metadata = retriever.metadata
-    layouts, lost_layouts = await _of_document(retriever, found.text.signed, metadata.index.layout_keys)
-    indexes, lost_indexes = await _of_document(retriever, metadata.index.signed, metadata.index_keys)
-    ranks = {file.key: Rank.UNASKED for file in (*layouts, *indexes)}
+    layouts = await _of_document(retriever, found.text.signed, metadata.index.layout_keys)
+    indexes = await _of_document(retriever, metadata.index.signed, metadata.index_keys)
+    ranks = {file.key: Rank.UNASKED for file in (*layouts.files, *indexes.files)}
     ranks |= dict.fromkeys(found.missing & ranks.keys(), Rank.MISSING)
-    ranks |= dict.fromkeys(found.had & ranks.keys(), Rank.FOUND)
-    return IdFiles(layouts, indexes, ranks, (*lost_layouts, *lost_indexes))
+    ranks |= dict.fromkeys((found.had | layouts.fetched | indexes.fetched) & ranks.keys(), Rank.FOUND)
+    return IdFiles(layouts.files, indexes.files, ranks, (*layouts.lost, *indexes.lost))
 
 
-async def _of_document(
-    retriever: Retriever, signed: bytes, keys: Sequence[Key]
-) -> tuple[Sequence[IdFile], Sequence[Key]]:
-    """The id files of one signed text under the keys that are named for them, and the keys that stay without one."""
+@final
+@frozen
+class _Document:
+    """The id files of one signed text."""
+
+    files: Sequence[IdFile]
+    fetched: frozenset[Key]
+    """Those that were not made here."""
+    lost: Sequence[Key]
+
+
+async def _of_document(retriever: Retriever, signed: bytes, keys: Sequence[Key]) -> _Document:
+    """The id files of one signed text, under the keys that are named for them."""
     first = retriever.metadata.first_counter
     made = await make_id_files(signed, first, len(keys), blocking=retriever.blocking, progress=retriever.progress)
     files = {key: file for key, file in zip(keys, made, strict=True) if file.key == key}
@@ -80,4 +89,8 @@ async def _of_document(
                 files[key] = IdFile(key, frame)
             else:
                 log.warning("id_file_of_another_text", ticket=retriever.ticket, key=key_text(key))
-    return [files[key] for key in keys if key in files], [key for key in keys if key not in files]
+    return _Document(
+        [files[key] for key in keys if key in files],
+        frozenset(different) & files.keys(),
+        [key for key in keys if key not in files],
+    )

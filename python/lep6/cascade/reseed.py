@@ -7,6 +7,7 @@ only the compressor differs, the original bytes from the network stand in.
 
 import enum
 import random
+import secrets
 from functools import partial
 from pathlib import Path
 from typing import assert_never, final
@@ -30,6 +31,7 @@ from lep6.cascade.staging import (
     begin_staging,
     discard_staged,
     open_staged,
+    set_aside_staged,
 )
 from lep6.cascade.work import WorkArea, clear_work
 from lep6.errors import InvalidArtefact
@@ -141,20 +143,29 @@ class Reseeder:
 
     async def _republish(self, action: Action, metadata: Metadata, publisher: Publisher) -> Outcome:
         name = f"ticket-{action.ticket}"
-        try:
-            staged = await open_staged(self.root, name, blocking=self.blocking)
-        except FileNotFoundError:
+        published = await self._publish_earlier(name, publisher)
+        if published is None:
             outcome = await self._stage(action, metadata, name)
             if not isinstance(outcome, Reseeded):
                 return outcome
-            staged = outcome.staged
-        published = await publisher.publish(staged)
+            published = await publisher.publish(outcome.staged)
         if isinstance(published, Deferred):
             return published
         await discard_staged(self.root, name, blocking=self.blocking)
         await publisher.journal.forget(name)
         await clear_work(self.root, name, blocking=self.blocking)
         return Republished(published)
+
+    async def _publish_earlier(self, name: str, publisher: Publisher) -> Published | Deferred | None:
+        """Go on with what an earlier attempt has staged; `None` where there is nothing sound to go on with."""
+        try:
+            return await publisher.publish(await open_staged(self.root, name, blocking=self.blocking))
+        except FileNotFoundError:
+            return None
+        except InvalidArtefact as error:
+            aside = await set_aside_staged(self.root, name, blocking=self.blocking)
+            log.warning("staging_set_aside", staging=name, aside=str(aside), reason=str(error))
+            return None
 
     async def _stage(self, action: Action, metadata: Metadata, name: str) -> Outcome:
         retriever = Retriever(action.ticket, metadata, self.network, self.blocking, self.progress, self.random)
@@ -194,6 +205,7 @@ class Reseeder:
                 layout_files=len(id_files.layouts),
                 index_files=len(id_files.indexes),
                 irreproducible=tuple(key_text(key) for key in id_files.lost),
+                nonce=secrets.token_hex(8),
             )
             staged = await draft.complete(manifest)
         return Reseeded(staged, signatures, fetched=gathered.held, false=len(gathered.false))

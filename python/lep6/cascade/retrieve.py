@@ -29,8 +29,8 @@ log = get_logger("cascade.retrieve")
 
 PASSES = 2
 """How often every key is asked for before it is believed that nobody has it."""
-LAYOUT_WAVE = 4
-"""Layout files asked for at a time; one is enough."""
+LAYOUT_WAVE = 2
+"""Layout files asked for at a time; one is enough, and they are up to 5 MiB."""
 SURPLUS = 2
 """Symbols beyond K that are fetched where a source is missing: then one set in ten million does not decode."""
 LEAST_YIELD = 0.05
@@ -119,7 +119,8 @@ class Retriever:
                 self.random.shuffle(order)
                 for at in range(0, len(order), LAYOUT_WAVE):
                     wave = order[at : at + LAYOUT_WAVE]
-                    asked.note(await self.network.retrieve(wave, need=1, sink=judge))
+                    # All of the wave: a file that comes may be true to its key and yet not what its action says.
+                    asked.note(await self.network.retrieve(wave, need=len(wave), sink=judge))
                     if judge.found is not None:
                         layout, text = judge.found
                         return Found(layout, text, frozenset(asked.missing), frozenset(judge.had))

@@ -44,6 +44,7 @@ SPARE_BYTES: Final = 64 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _BUILDING: Final = ".tmp-"
 _LEAVING: Final = ".gone-"
+_DAMAGED: Final = ".damaged-"
 
 
 def checked_name(name: str) -> str:
@@ -69,6 +70,8 @@ class Manifest:
     index_files: int
     irreproducible: tuple[str, ...]
     """Keys of id files that the action lists and that could neither be made again nor fetched."""
+    nonce: str
+    """Tells this staging from any other, of the same file too: what was published of one says nothing of the next."""
 
     def to_json(self) -> bytes:
         """The file's content: compact JSON, and a seal over it."""
@@ -292,6 +295,14 @@ def _open_staged(directory: Path) -> Staged:
             f" its manifest says {expected[0]}, {expected[1]} and {expected[2]}"
         )
     return Staged(directory, manifest, symbols, id_files)
+
+
+async def set_aside_staged(root: Path, name: str, *, blocking: Blocking) -> Path:
+    """Move a damaged staging out of the way, for someone to look at; nothing of ours removes it. Where it lies now."""
+    aside = root / f"{_DAMAGED}{checked_name(name)}-{secrets.token_hex(4)}"
+    with trio.CancelScope(shield=True):  # bounded: a rename
+        await blocking.run(partial((root / name).rename, aside))
+    return aside
 
 
 async def discard_staged(root: Path, name: str, *, blocking: Blocking) -> None:

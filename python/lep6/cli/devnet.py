@@ -34,8 +34,8 @@ def group() -> None:
     "--surviving",
     default=0.25,
     show_default=True,
-    type=click.FloatRange(0.0, 1.0),
-    help="Share of the symbols that survives the disaster.",
+    type=click.FloatRange(0.0, 0.75),
+    help="Share of the symbols that survives the disaster; the rest must do for reading the file back.",
 )
 @click.option("--seed", default=1, show_default=True, help="Decides which nodes and symbols are lost.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Directory to keep everything in; must be new or empty.")

@@ -7,6 +7,7 @@ processes may have it open at once.
 
 import json
 import random
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -142,13 +143,14 @@ class EmbeddedNetwork:
 
     async def holders(self, keys: Collection[Key]) -> dict[Key, int]:
         """How many nodes hold each key, whether they would answer or not."""
-        held = [await node.keys() for node in self.nodes]
+        held = [await node.keys() for node in self.nodes if node.is_sound]
         return {key: sum(key in store for store in held) for key in keys}
 
     async def delete(self, keys: Collection[Key]) -> None:
         """Delete every copy of these keys."""
         for node in self.nodes:
-            await node.delete(keys)
+            if node.is_sound:
+                await node.delete(keys)
 
 
 class _Retrieving:
@@ -158,8 +160,9 @@ class _Retrieving:
         self._network = network
         self._need = need
         self._sink = sink
-        self._left = {key: deque(network.by_distance(key)) for key in keys}
-        self._queue = deque(keys)
+        self._queue = deque(dict.fromkeys(keys))
+        self._left = {key: deque(network.by_distance(key)) for key in self._queue}
+        self._silent: set[str] = set()
         self._found: set[Key] = set()
         self._missing: set[Key] = set()
         self._unreachable: set[Key] = set()
@@ -194,8 +197,10 @@ class _Retrieving:
         self._queue.extendleft(key for key in reversed(unsettled) if self._left[key])
 
     async def _ask(self, account: str, keys: Sequence[Key], given: list[dict[Key, bytes]]) -> None:
-        values = await self._network.ask(self._network.node(account), keys)
+        # A node that did not answer in time is not waited for again.
+        values = None if account in self._silent else await self._network.ask(self._network.node(account), keys)
         if values is None:
+            self._silent.add(account)
             self._unreachable.update(keys)
         elif values:
             given.append(values)
@@ -204,13 +209,14 @@ class _Retrieving:
 def _settings(directory: Path, nodes: int, replicas: int) -> tuple[int, int]:
     path = directory / SETTINGS_FILE
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Whole from its first moment: another process may be creating the same network.
+    own = directory / f".{SETTINGS_FILE}-{secrets.token_hex(4)}"
+    own.write_text(json.dumps({"version": 1, "nodes": nodes, "replicas": replicas}))
+    with suppress(FileExistsError):
+        path.hardlink_to(own)
+    own.unlink()
     try:
-        with path.open("x") as file:
-            json.dump({"version": 1, "nodes": nodes, "replicas": replicas}, file)
-    except FileExistsError:
-        try:
-            settings = json.loads(path.read_text())
-            nodes, replicas = int(settings["nodes"]), int(settings["replicas"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(f"{path} is not the settings of a devnet network") from error
-    return nodes, replicas
+        settings = json.loads(path.read_text())
+        return int(settings["nodes"]), int(settings["replicas"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreDamaged(f"{path} is not the settings of a devnet network") from error

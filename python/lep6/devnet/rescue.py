@@ -172,7 +172,7 @@ class Rescue:
                 holders = await network.holders(kind)
                 alive = [key for key in kind if holders[key]]
                 wanted = min(len(alive), -(-int(len(kind) * self.plan.surviving * 1000) // 1000))
-                kept = rng.sample(alive, max(1, wanted))
+                kept = rng.sample(alive, min(len(alive), max(1, wanted)))
                 survivors.update(kept)
                 counts.append(f"{len(kept)} of {len(kind)}")
             everything = {*registered.layout.symbols, *registered.id_files}

@@ -1,7 +1,7 @@
 """The value store of one node of the embedded network: a SQLite file, and how the node behaves."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast, final
 
@@ -10,6 +10,7 @@ from attrs import define, frozen
 
 from lep6 import _core
 from lep6.database import Database, Schema
+from lep6.errors import StoreDamaged
 from lep6.model import Key
 from lep6.ports import Blocking
 
@@ -53,12 +54,12 @@ class NodeStore:
     account: str
     position: bytes
     """BLAKE3-256 of the account's text; distances to keys are taken from it."""
-    _database: Database
+    _opened: Database | StoreDamaged
 
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path, account: str, blocking: Blocking) -> "AsyncIterator[NodeStore]":
-        """Open the store at `path`, creating it for `account` when it is new."""
+        """Open the store at `path`, creating it for `account` when it is new. A damaged one is a node that fails."""
 
         def settle(connection: apsw.Connection) -> str:
             row = connection.execute("SELECT account FROM node").fetchone()
@@ -66,9 +67,25 @@ class NodeStore:
                 connection.execute("INSERT INTO node (account) VALUES (?)", (account,))
             return account if row is None else str(row[0])
 
-        async with Database.open(path, SCHEMA, blocking) as database:
-            settled = await database.write(settle)
-            yield cls(settled, _core.blake3(settled.encode()), database)
+        async with AsyncExitStack() as stack:
+            opened: Database | StoreDamaged
+            try:
+                opened = await stack.enter_async_context(Database.open(path, SCHEMA, blocking))
+                account = await opened.write(settle)
+            except StoreDamaged as error:
+                opened = error
+            yield cls(account, _core.blake3(account.encode()), opened)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the store could be opened."""
+        return isinstance(self._opened, Database)
+
+    @property
+    def _database(self) -> Database:
+        if isinstance(self._opened, StoreDamaged):
+            raise self._opened
+        return self._opened
 
     async def behaviour(self) -> Behaviour:
         """How the node behaves now."""
