@@ -2,7 +2,7 @@
 //! of columns is solved and written without the rest of the file in memory (docs/formats.md, "Strips").
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use raptorq::{
@@ -12,7 +12,7 @@ use raptorq::{
 use rayon::prelude::*;
 
 use crate::columns::{gather, scatter};
-use crate::digest::{Digest, hash_file, hash_records, key_text};
+use crate::digest::{Digest, hash_file, hash_open, hash_records, key_text};
 use crate::error::{Error, Result};
 use crate::geometry::{Geometry, HEADER_SIZE, PACKET_SIZE, SYMBOL_SIZE, Strip, packet_header};
 use crate::job::{Job, Phase};
@@ -46,13 +46,21 @@ pub fn encode(source: &Path, pack: &Path, job: &Job) -> Result<Encoded> {
     let file = open_regular(source)?;
     let before = file.metadata().map_err(Error::io(source))?;
     let geometry = Geometry::of(before.len())?;
+    if std::fs::metadata(pack)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (before.dev(), before.ino()))
+    {
+        return Err(Error::input(format!(
+            "{} is the file that is to be encoded: its symbols cannot be written over it",
+            pack.display()
+        )));
+    }
     let writer = SymbolWriter::create(geometry, pack)?;
     job.begin(Phase::Encode, writer.bytes());
     geometry.strips().into_par_iter().try_for_each(|strip| {
         job.check()?;
         writer.write(strip, &gather(&file, source, &geometry, strip)?, job)
     })?;
-    let digest = hash_file(source, job)?;
+    let digest = hash_open(&file, source, job)?;
     let after = file.metadata().map_err(Error::io(source))?;
     if after.len() != before.len() || after.modified().ok() != before.modified().ok() {
         return Err(Error::input(format!(
@@ -127,9 +135,15 @@ fn choose(symbols: &[u32], geometry: &Geometry, job: &Job) -> Result<Option<Vec<
     if sources == needed {
         return Ok(Some(symbols[..needed].to_vec()));
     }
-    for count in [needed + 2, symbols.len()] {
+    let few = (needed + 2).min(symbols.len());
+    let counts = if few < symbols.len() {
+        vec![few, symbols.len()]
+    } else {
+        vec![few]
+    };
+    for count in counts {
         job.check()?;
-        let chosen = &symbols[..count.min(symbols.len())];
+        let chosen = &symbols[..count];
         let packets = chosen
             .iter()
             .map(|esi| EncodingPacket::new(PayloadId::new(0, *esi), vec![0]));

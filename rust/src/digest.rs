@@ -1,7 +1,6 @@
 //! BLAKE3 of files and records, and the text form of keys.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -19,19 +18,24 @@ const READ_SIZE: usize = 4 << 20;
 
 /// BLAKE3 of a whole file, on all cores.
 pub fn hash_file(path: &Path, job: &Job) -> Result<Digest> {
-    let mut file = open_regular(path)?;
+    hash_open(&open_regular(path)?, path, job)
+}
+
+/// The same of a file that is open: what else has its name by now does not matter.
+pub fn hash_open(file: &File, path: &Path, job: &Job) -> Result<Digest> {
     let size = file.metadata().map_err(Error::io(path))?.len();
     job.begin(Phase::Hash, size);
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; READ_SIZE.min(size.max(1) as usize)];
-    loop {
-        let count = file.read(&mut buffer).map_err(Error::io(path))?;
-        if count == 0 {
-            return Ok(hasher.finalize().into());
-        }
-        hasher.update_rayon(&buffer[..count]);
-        job.advance(count as u64)?;
+    let mut buffer = vec![0; READ_SIZE.min(size as usize)];
+    let mut at = 0;
+    while at < size {
+        let part = &mut buffer[..(READ_SIZE as u64).min(size - at) as usize];
+        file.read_exact_at(part, at).map_err(Error::io(path))?;
+        hasher.update_rayon(part);
+        at += part.len() as u64;
+        job.advance(part.len() as u64)?;
     }
+    Ok(hasher.finalize().into())
 }
 
 /// BLAKE3 of `count` records of `length` bytes each, in their order.

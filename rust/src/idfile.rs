@@ -54,15 +54,25 @@ pub fn compress_all(
 pub fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>> {
     let broken = |error: std::io::Error| Error::input(format!("not a zstd frame: {error}"));
     let mut content = Vec::new();
-    let mut decoder = zstd::stream::read::Decoder::new(frame).map_err(broken)?;
+    let mut rest = frame;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)
+        .map_err(broken)?
+        .single_frame();
     decoder
         .by_ref()
-        .take(limit as u64 + 1)
+        .take((limit as u64).saturating_add(1))
         .read_to_end(&mut content)
         .map_err(broken)?;
     if content.len() > limit {
         return Err(Error::input(format!(
             "the zstd frame holds more than the {limit} bytes that it may"
+        )));
+    }
+    drop(decoder);
+    if !rest.is_empty() {
+        return Err(Error::input(format!(
+            "{} bytes follow the zstd frame",
+            rest.len()
         )));
     }
     Ok(content)

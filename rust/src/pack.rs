@@ -216,6 +216,7 @@ pub struct PackWriter {
     file: File,
     end: u64,
     entries: Vec<Entry>,
+    keys: HashSet<Digest>,
 }
 
 impl PackWriter {
@@ -228,6 +229,7 @@ impl PackWriter {
             file,
             end: 0,
             entries: Vec::new(),
+            keys: HashSet::new(),
         })
     }
 
@@ -235,10 +237,17 @@ impl PackWriter {
     pub fn append(&mut self, value: &[u8], rank: u32) -> Result<Digest> {
         let length = u32::try_from(value.len())
             .map_err(|_| Error::input("a value of 4 GiB or more does not go into a pack"))?;
+        let key = blake3::hash(value).into();
+        if !self.keys.insert(key) {
+            return Err(Error::input(format!(
+                "{} holds the value of key {} already",
+                self.path.display(),
+                key_text(&key)
+            )));
+        }
         self.file
             .write_all_at(value, self.end)
             .map_err(Error::io(&self.path))?;
-        let key = blake3::hash(value).into();
         self.entries.push(Entry {
             key,
             offset: self.end,

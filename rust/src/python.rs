@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -198,7 +198,13 @@ impl Hasher {
     }
 
     fn update(&self, py: Python<'_>, data: PyBuffer<u8>) -> PyResult<()> {
-        with_slice(py, &data, |bytes| {
+        // Whoever else hashes with it now may take long: it is waited for without the interpreter lock.
+        let detach_from = if self.0.try_lock().is_ok() {
+            DETACH_FROM
+        } else {
+            0
+        };
+        with_slice(py, &data, detach_from, |bytes| {
             let mut hasher = locked(&self.0);
             if bytes.len() >= PARALLEL_FROM {
                 hasher.update_rayon(bytes);
@@ -208,8 +214,8 @@ impl Hasher {
         })
     }
 
-    fn digest(&self) -> [u8; 32] {
-        locked(&self.0).finalize().into()
+    fn digest(&self, py: Python<'_>) -> [u8; 32] {
+        py.detach(|| locked(&self.0).finalize().into())
     }
 }
 
@@ -217,6 +223,7 @@ impl Hasher {
 fn with_slice<T: Send>(
     py: Python<'_>,
     buffer: &PyBuffer<u8>,
+    detach_from: usize,
     work: impl FnOnce(&[u8]) -> T + Send,
 ) -> PyResult<T> {
     let pointer = buffer
@@ -225,7 +232,7 @@ fn with_slice<T: Send>(
     // SAFETY: the buffer is held by the caller for the whole call, so the memory stays where it is and as long as it
     // is. Another thread may write into a mutable buffer meanwhile; the callers of a hash promise not to.
     let bytes = unsafe { pointer.as_ref() };
-    Ok(if bytes.len() >= DETACH_FROM {
+    Ok(if bytes.len() >= detach_from {
         py.detach(|| work(bytes))
     } else {
         work(bytes)
@@ -259,6 +266,9 @@ fn encode(
     job: &Job,
 ) -> PyResult<Encoded> {
     let encoded = run(py, || {
+        if pack == index {
+            return Err(Error::input("a pack and its index are two files"));
+        }
         let encoded = codec::encode(&source, &pack, &job.0)?;
         let ranks = vec![rank; encoded.symbols.len()];
         pack::write_index(&index, &pack::symbol_entries(&encoded.symbols, &ranks)?)?;
@@ -373,6 +383,13 @@ impl Spool {
     ) -> PyResult<Option<Encoded>> {
         let rebuilt = run(py, || {
             self.with(|spool| {
+                if ranks.len() != self.symbols.len() {
+                    return Err(Error::input(format!(
+                        "{} ranks were given for {} symbols",
+                        ranks.len(),
+                        self.symbols.len()
+                    )));
+                }
                 let rebuilt =
                     codec::rebuild(spool, spool.geometry(), &output, Some(&pack), &job.0)?;
                 if let Some(encoded) = &rebuilt {
@@ -388,8 +405,8 @@ impl Spool {
         Ok(rebuilt.map(|encoded| Encoded::new(py, &encoded)))
     }
 
-    fn close(&self) {
-        *locked(&self.spool) = None;
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| *locked(&self.spool) = None);
     }
 }
 
@@ -497,7 +514,7 @@ fn survey(
 
 #[pyfunction]
 fn blake3(py: Python<'_>, data: PyBuffer<u8>) -> PyResult<[u8; 32]> {
-    with_slice(py, &data, |bytes| ::blake3::hash(bytes).into())
+    with_slice(py, &data, DETACH_FROM, |bytes| ::blake3::hash(bytes).into())
 }
 
 #[pyfunction]
@@ -571,7 +588,7 @@ fn lep5_root(py: Python<'_>, leaves: PyBackedBytes) -> PyResult<[u8; 32]> {
     let levels = run(py, || Ok(lep5::tree(digests_of(&leaves)?)))?;
     match levels.last().and_then(|level| level.first()) {
         Some(root) => Ok(*root),
-        None => Err(PyValueError::new_err("a tree has at least one leaf")),
+        None => Err(Error::input("a tree has at least one leaf").into()),
     }
 }
 
@@ -583,10 +600,9 @@ fn lep5_proof(
 ) -> PyResult<Vec<([u8; 32], bool)>> {
     let leaves = digests_of(&leaves)?;
     if leaf >= leaves.len() {
-        return Err(PyValueError::new_err(format!(
-            "there are {} leaves, no leaf {leaf}",
-            leaves.len()
-        )));
+        return Err(
+            Error::input(format!("there are {} leaves, no leaf {leaf}", leaves.len())).into(),
+        );
     }
     run(py, || Ok(lep5::proof(&lep5::tree(leaves), leaf)))
 }

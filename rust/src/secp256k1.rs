@@ -69,7 +69,15 @@ pub fn bech32_encode(prefix: &str, data: &[u8]) -> Result<String> {
 pub fn bech32_decode(text: &str) -> Result<(String, Vec<u8>)> {
     let parsed = CheckedHrpstring::new::<Bech32>(text)
         .map_err(|error| Error::input(format!("{text:?} is not a bech32 address: {error}")))?;
-    Ok((parsed.hrp().to_lowercase(), parsed.byte_iter().collect()))
+    let prefix = parsed.hrp().to_lowercase();
+    let data: Vec<u8> = parsed.byte_iter().collect();
+    // The reader takes any padding behind the last byte; an address has one spelling.
+    if bech32_encode(&prefix, &data)? != text.to_lowercase() {
+        return Err(Error::input(format!(
+            "{text:?} is not a bech32 address: its padding is not zero, or too long"
+        )));
+    }
+    Ok((prefix, data))
 }
 
 fn low_s(signature: &[u8; 64]) -> Option<Signature> {

@@ -2,7 +2,7 @@
 //! and again when the file is opened. The packets say themselves which symbol they are, so there is no index to tear.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -59,12 +59,12 @@ impl Spool {
     pub fn open(path: &Path, geometry: Geometry, symbols: &[Digest], job: &Job) -> Result<Self> {
         let keys = index_symbols(symbols, &geometry)?;
         let file = writable(path)?;
-        if file.try_lock().is_err() {
-            return Err(Error::input(format!(
-                "{} is in use by another process",
-                path.display()
-            )));
-        }
+        file.try_lock().map_err(|refusal| match refusal {
+            TryLockError::WouldBlock => {
+                Error::input(format!("{} is in use by another process", path.display()))
+            }
+            TryLockError::Error(source) => Error::io(path)(source),
+        })?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         let records = length / PACKET_SIZE as u64;
         let torn = length % PACKET_SIZE as u64;

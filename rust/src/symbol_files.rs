@@ -36,7 +36,10 @@ pub struct Survey {
 pub fn unpack(pack: &Pack, directory: &Path, job: &Job) -> Result<()> {
     job.begin(
         Phase::Encode,
-        pack.entries.len() as u64 * PACKET_SIZE as u64,
+        pack.entries
+            .iter()
+            .map(|entry| u64::from(entry.length))
+            .sum(),
     );
     (0..pack.entries.len())
         .into_par_iter()
@@ -88,7 +91,11 @@ pub fn fill(
     enough: usize,
     job: &Job,
 ) -> Result<usize> {
-    job.begin(Phase::Check, enough as u64 * PACKET_SIZE as u64);
+    fs::read_dir(directory).map_err(Error::io(directory))?;
+    job.begin(
+        Phase::Check,
+        (enough as u64).saturating_mul(PACKET_SIZE as u64),
+    );
     for batch in symbols.chunks(BATCH) {
         let lacking = enough.saturating_sub(spool.symbols().len());
         if lacking == 0 {

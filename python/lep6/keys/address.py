@@ -27,7 +27,6 @@ def address_bytes(text: str) -> bytes:
         prefix, raw = _core.bech32_decode(text)
     except InvalidArtefact as error:
         raise InvalidKey(str(error)) from error
-    # Written again, it must be the same: bech32 can be read with surplus bits behind the last byte.
-    if prefix != ACCOUNT_PREFIX or len(raw) != ADDRESS_SIZE or account_address(raw) != text.lower():
+    if prefix != ACCOUNT_PREFIX or len(raw) != ADDRESS_SIZE:
         raise InvalidKey(f"{text!r} is not a {ACCOUNT_PREFIX} account address")
     return raw
