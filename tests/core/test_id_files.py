@@ -122,7 +122,7 @@ except InvalidArtefact:
     "frame", [b"", b"\x28\xb5\x2f\xfd", b"not a frame at all", LEVEL_3.compress(b"content") + b"more"]
 )
 def test_what_is_not_a_frame_is_refused(frame):
-    with pytest.raises(InvalidArtefact, match="not a zstd frame"):
+    with pytest.raises(InvalidArtefact, match="zstd frame"):
         decompress(frame, 1_000)
 
 
