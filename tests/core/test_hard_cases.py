@@ -1,4 +1,3 @@
-import os
 import threading
 
 import bech32 as oracle
@@ -27,7 +26,7 @@ def test_the_hash_is_that_of_the_bytes_that_were_encoded(tmp_path):
     def replace():
         while not job.done:
             pass
-        os.replace(other, source)
+        other.replace(source)
 
     thread = threading.Thread(target=replace)
     thread.start()
