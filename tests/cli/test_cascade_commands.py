@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+
 from lep6.cli import main
 from world import noise, pattern
 
