@@ -67,9 +67,12 @@ def test_lep6_retrieves(measure_async, healthy, material):
 
 
 def test_lep6_rescues_a_file(measure_async, material, benchmark):
-    async def work(directory):
-        return await Rescue(directory, Plan(), BLOCKING, PROGRESS).run(material.source)
+    stories = []
 
-    story = measure_async("the walk: register, disaster, heal, read back", work)
-    assert story.recovered
-    benchmark.extra_info["parts"] = {phase.name: phase.seconds for phase in story.phases}
+    async def work(directory):
+        stories.append(await Rescue(directory, Plan(), BLOCKING, PROGRESS).run(material.source))
+
+    measure_async("the walk: register, disaster, heal, read back", work)
+    assert all(story.recovered for story in stories)
+    parts = [{phase.name: phase.seconds for phase in story.phases} for story in stories]
+    benchmark.extra_info["parts"] = min(parts, key=lambda seconds: sum(seconds.values()))
