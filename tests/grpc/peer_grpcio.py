@@ -129,6 +129,7 @@ class Caller:
     def many(self, port, number, size):
         with self.connect(port) as channel:
             say = self.method(channel, "unary_unary", "/echo.Echo/Say")
+            say(Note())  # by now it knows how many calls the server takes
             calls = [say.future(Note(str(n), bytes(size))) for n in range(number)]
             return {"texts": [call.result().text for call in calls]}
 

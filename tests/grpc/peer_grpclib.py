@@ -131,6 +131,7 @@ class Caller:
 
     async def many(self, port, number, size):
         async with grpclib.client.Channel("127.0.0.1", port) as channel:
+            await EchoStub(channel).say(Note())  # by now it knows how many calls the server takes
             calls = [EchoStub(channel).say(Note(str(n), bytes(size))) for n in range(number)]
             return {"texts": [note.text for note in await asyncio.gather(*calls)]}
 
