@@ -62,7 +62,7 @@ def sealed_manifest(directory: Path, op: HealOp) -> Manifest:
     """The manifest of what lies in a directory, without symbols and id files."""
     file = directory / RECONSTRUCTED
     digest = to_base64(_core.hash_file(file, _core.Job()))
-    return Manifest(VERSION, str(op.op_id), op.ticket, file.stat().st_size, digest, 0, 0, 0, ())
+    return Manifest(VERSION, str(op.op_id), op.ticket, file.stat().st_size, digest, 0, 0, 0, (), "00112233445566ff")
 
 
 def stage(root: Path, data: bytes | int, op: HealOp = OP) -> Path:
