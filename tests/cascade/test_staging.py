@@ -32,6 +32,7 @@ from lep6.cascade.staging import (
     begin_staging,
     discard_staged,
     open_staged,
+    set_aside_staged,
     sweep,
 )
 from lep6.cascade.text import compact_json, to_base64
@@ -48,7 +49,7 @@ TOO_LONG = "a" * 81
 NO_NAMES = ("", ".", "..", "../5", "5/../6", "/5", "5/", ".work", ".tmp-5", "-5", "_5", "5\n", "5\0", "5 ", "\u0665")
 MANIFEST_KEYS = (
     *("version", "op_id", "ticket", "size", "manifest_hash", "symbols", "layout_files", "index_files"),
-    *("irreproducible", "seal"),
+    *("irreproducible", "nonce", "seal"),
 )
 
 
@@ -179,6 +180,8 @@ async def test_what_is_not_a_plain_name_names_no_staging_and_no_work_area(tmp_pa
     with pytest.raises(InvalidArtefact, match="cannot name a staging"):
         await discard_staged(root, name, blocking=BLOCKING)
     with pytest.raises(InvalidArtefact, match="cannot name a staging"):
+        await set_aside_staged(root, name, blocking=BLOCKING)
+    with pytest.raises(InvalidArtefact, match="cannot name a staging"):
         async with begin(root, name):
             pytest.fail("it began")
     with pytest.raises(InvalidArtefact, match="cannot name a staging"):
@@ -300,7 +303,7 @@ NOT_TEXTS = JSON_VALUES.filter(
 @given(
     change=st.one_of(
         *(st.tuples(st.just(key), NOT_A_NUMBER) for key in ("size", "symbols", "layout_files", "index_files")),
-        *(st.tuples(st.just(key), NOT_TEXT) for key in ("op_id", "ticket", "manifest_hash")),
+        *(st.tuples(st.just(key), NOT_TEXT) for key in ("op_id", "ticket", "manifest_hash", "nonce")),
         st.tuples(st.just("irreproducible"), NOT_TEXTS),
     )
 )
@@ -412,6 +415,19 @@ async def test_a_discarded_staging_leaves_nothing_and_its_neighbours_alone(root)
     assert names(root) == {"6"}
     assert everything(root / "6") == before
     await discard_staged(root, "5", blocking=BLOCKING)
+
+
+async def test_a_staging_set_aside_makes_room_for_another_and_is_kept_as_it_is(root):
+    (root / "5" / MANIFEST).write_bytes(b"")
+    before = {path.name: content for path, content in everything(root / "5").items()}
+    aside = await set_aside_staged(root, "5", blocking=BLOCKING)
+    with pytest.raises(FileNotFoundError):
+        await open_staged(root, "5", blocking=BLOCKING)
+    await stage(root)
+    await sweep(root, blocking=BLOCKING)
+    await opened(root)
+    assert names(root) == {"5", aside.name}
+    assert {path.name: content for path, content in everything(aside).items()} == before
 
 
 async def test_only_the_owner_can_read_what_is_staged(tmp_path):
