@@ -16,16 +16,27 @@ async def beside(
     of the block comes out as itself, and not in a group as a nursery's would; one of a task is a bug, and does not.
     """
     error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(task)
-        try:
-            yield nursery
-        # Raised again below: only the way out of the nursery lies between.
-        except BaseException as caught:  # noqa: BLE001
-            error = caught
-        if stop is None:
-            nursery.cancel_scope.cancel(reason="the block has ended")
-        else:
-            stop()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task)
+            try:
+                yield nursery
+            # Raised again below: only the way out of the nursery lies between.
+            except BaseException as caught:  # noqa: BLE001
+                error = caught
+            if stop is None:
+                nursery.cancel_scope.cancel(reason="the block has ended")
+            else:
+                stop()
+    except (trio.Cancelled, BaseExceptionGroup) as left:
+        # A cancellation from outside does not hide what the block raised.
+        if error is None or not _is_cancellation(left):
+            raise
     if error is not None:
         raise error
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

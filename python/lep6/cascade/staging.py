@@ -11,8 +11,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, final
@@ -187,9 +187,10 @@ class Draft:
         try:
             self.directory.rename(self.root / self.name)
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise StagingExists(f"{self.root / self.name} exists; it is kept") from error
-            raise
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            _clear_debris(self.root, self.name)
+            self.directory.rename(self.root / self.name)
         _sync_directory(self.root)
 
 
@@ -226,17 +227,16 @@ async def begin_staging(
 
 def _make_room(root: Path, name: str, directory: Path, sizes: dict[str, int], beside: int) -> int:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (root / name / MANIFEST).exists():
-        raise StagingExists(f"{root / name} exists; it is kept")
-    _discard(root, name)  # a directory without its manifest is no staging
+    _clear_debris(root, name)
     needed = sum(sizes.values()) + beside + SPARE_BYTES
     free = shutil.disk_usage(root).free
     if free < needed:
         raise NoSpace(f"{root} has {free} bytes free, staging {name} needs {needed}; nothing was begun")
-    directory.mkdir(mode=0o700)
-    lock = os.open(directory, os.O_RDONLY)
+    with _locked_root(root, fcntl.LOCK_SH):  # a sweep sees no directory that is not locked yet
+        directory.mkdir(mode=0o700)
+        lock = os.open(directory, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for file, size in sizes.items():
             with _new_private_file(directory / file) as reserved:
                 os.posix_fallocate(reserved.fileno(), 0, size)
@@ -247,6 +247,39 @@ def _make_room(root: Path, name: str, directory: Path, sizes: dict[str, int], be
             raise NoSpace(f"{root} ran full while {needed} bytes were reserved for staging {name}") from error
         raise
     return lock
+
+
+def _clear_debris(root: Path, name: str) -> None:
+    """Make way for a staging of this name. What has no manifest is none; what has one, stays."""
+    place, aside = root / name, root / f"{_LEAVING}{name}-{secrets.token_hex(4)}"
+    if not (place / MANIFEST).exists():
+        try:
+            place.rename(aside)
+        except FileNotFoundError:
+            return
+        if not (aside / MANIFEST).exists():
+            _remove(aside)
+            return
+        aside.rename(place)  # it was completed in this moment, by another process
+    raise StagingExists(f"{place} exists; it is kept")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked_root(root: Path, how: int) -> Iterator[None]:
+    """Lock all stagings of a root for a moment, shared or alone."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _new_private_file(path: Path) -> BinaryIO:
@@ -272,8 +305,11 @@ async def open_staged(root: Path, name: str, *, blocking: Blocking) -> Staged:
 
 
 def _open_staged(directory: Path) -> Staged:
-    with (directory / MANIFEST).open("rb") as file:
-        text = file.read(MAX_MANIFEST + 1)
+    try:
+        with (directory / MANIFEST).open("rb") as file:
+            text = file.read(MAX_MANIFEST + 1)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise InvalidArtefact(f"{directory} is no staging: {error.strerror}") from error
     if len(text) > MAX_MANIFEST:
         raise InvalidArtefact(f"{directory / MANIFEST} is no manifest: it has more than {MAX_MANIFEST} bytes")
     try:
@@ -285,7 +321,7 @@ def _open_staged(directory: Path) -> Staged:
     try:
         size = (directory / RECONSTRUCTED).stat().st_size
         symbols, id_files = (_core.Pack(directory / pack, directory / index) for pack, index in (SYMBOLS, ID_FILES))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise InvalidArtefact(f"{directory} lacks {Path(str(error.filename)).name}") from error
     found = (size, len(symbols), len(id_files))
     expected = (manifest.size, manifest.symbols, manifest.layout_files + manifest.index_files)
@@ -302,6 +338,7 @@ async def set_aside_staged(root: Path, name: str, *, blocking: Blocking) -> Path
     aside = root / f"{_DAMAGED}{checked_name(name)}-{secrets.token_hex(4)}"
     with trio.CancelScope(shield=True):  # bounded: a rename
         await blocking.run(partial((root / name).rename, aside))
+        await blocking.run(partial(_sync_directory, root))
     return aside
 
 
@@ -318,7 +355,7 @@ def _discard(root: Path, name: str) -> None:
     except FileNotFoundError:
         return
     _sync_directory(root)
-    shutil.rmtree(leaving, ignore_errors=True)
+    _remove(leaving)
 
 
 async def sweep(root: Path, *, blocking: Blocking) -> int:
@@ -330,11 +367,18 @@ async def sweep(root: Path, *, blocking: Blocking) -> int:
 
 
 def _sweep(root: Path) -> int:
+    if not root.is_dir():
+        return 0
+    with _locked_root(root, fcntl.LOCK_EX):
+        return _sweep_alone(root)
+
+
+def _sweep_alone(root: Path) -> int:
     removed = 0
     for directory in [*root.glob(f"{_BUILDING}*"), *root.glob(f"{_LEAVING}*")]:
         try:
-            lock = os.open(directory, os.O_RDONLY)
-        except FileNotFoundError:
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

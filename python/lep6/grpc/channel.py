@@ -16,8 +16,9 @@ from lep6.beside import beside
 from lep6.errors import Lep6Error, RpcUnsent
 from lep6.grpc.client import Call
 from lep6.grpc.connection import Connection
+from lep6.grpc.headers import Headers
 from lep6.grpc.limits import Limits
-from lep6.grpc.stream import H2Stream, Headers
+from lep6.grpc.stream import H2Stream
 from lep6.observe import get_logger
 
 log = get_logger("grpc")
@@ -149,6 +150,7 @@ class ReconnectingChannel(_Channel):
                     self._notify()
                     # Calls that are open on it when it is no longer usable go on beside the next one.
                     await connection.wait_unusable()
+                    self._connection = None
                     continue
                 failures += 1
                 log.warning("grpc_connect_failed", authority=self.authority, reason=connection, failures=failures)
@@ -177,7 +179,12 @@ class ReconnectingChannel(_Channel):
         while True:
             connection = self._connection
             if connection is not None and connection.is_usable:
-                return await connection.open_stream(headers, end=end)
+                try:
+                    return await connection.open_stream(headers, end=end)
+                except RpcUnsent:
+                    if connection is self._connection:
+                        raise
+                    continue  # it went away while the call waited for its turn
             self._wanted.set()
             if self._failure is not None and not self.wait_for_ready:
                 raise RpcUnsent(Status.UNAVAILABLE, f"{self.authority} cannot be reached: {self._failure}")

@@ -1,23 +1,27 @@
 """A call as the client sees it. It has the members that grpclib's and betterproto2's stubs use."""
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, final
+from typing import Any, Final, Generic, Self, TypeVar, final
 
 import trio
 from grpclib.const import Cardinality, Status
-from grpclib.metadata import USER_AGENT, decode_grpc_message, decode_metadata, encode_metadata, encode_timeout
+from grpclib.metadata import USER_AGENT, decode_grpc_message, decode_metadata, encode_metadata
 from h2.errors import ErrorCodes
 
 from lep6.errors import RpcError, RpcRefused, RpcUnanswered
 from lep6.grpc import messages
+from lep6.grpc.headers import Headers
 from lep6.grpc.statuses import HTTP_STATUS, status_of
-from lep6.grpc.stream import H2Stream, Headers
+from lep6.grpc.stream import H2Stream
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
+
+TIMEOUT_LIMIT: Final = 10**8
+"""A time-out on the wire has at most eight digits."""
 
 Opener = Callable[[Headers, bool], Awaitable[H2Stream]]
 """Opens a stream with these headers, ended or not."""
@@ -59,6 +63,7 @@ class Call(Generic[RequestT, ReplyT]):
         self._stream: H2Stream | None = None
         self._is_ended = False
         self._is_answered = False
+        self._messages_received = 0
         self._feeding: trio.CancelScope | None = None
         self._feed_error: Exception | None = None
 
@@ -66,7 +71,7 @@ class Call(Generic[RequestT, ReplyT]):
         """Open the stream with the request's headers. Called by the first `send_message` where it was not before."""
         headers = list(self._base)
         if self._deadline < math.inf:
-            headers.append(("grpc-timeout", encode_timeout(max(1e-9, self._deadline - trio.current_time()))))
+            headers.append(("grpc-timeout", _timeout_text(self._deadline - trio.current_time())))
         headers += [
             ("te", "trailers"),
             ("content-type", messages.CONTENT_TYPE),
@@ -103,8 +108,9 @@ class Call(Generic[RequestT, ReplyT]):
         async def send_all() -> None:
             with scope:
                 try:
-                    async for request in _iterate(requests):
-                        await self.send_message(request)
+                    async with aclosing(_iterate(requests)) as iterated:
+                        async for request in iterated:
+                            await self.send_message(request)
                     await self.end()
                 except RpcError:
                     pass  # the receiving side learns of it too
@@ -124,7 +130,7 @@ class Call(Generic[RequestT, ReplyT]):
         with self._bounded():
             headers = await self._opened.receive_headers()
         self._check_headers(dict(headers))
-        self.initial_metadata = decode_metadata(headers)
+        self.initial_metadata = _metadata(headers)
 
     async def recv_message(self) -> ReplyT | None:
         """The next reply; `None` after the last, when the server has answered with OK."""
@@ -134,6 +140,9 @@ class Call(Generic[RequestT, ReplyT]):
             message = await messages.receive(self._opened, self._reply_type)
         if message is None:
             await self.recv_trailing_metadata()
+            if not self._messages_received and not self._cardinality.server_streaming:
+                raise RpcUnanswered(Status.INTERNAL, "the server answered with OK, but without a reply")
+        self._messages_received += 1
         return message
 
     def __aiter__(self) -> AsyncIterator[ReplyT]:
@@ -157,15 +166,15 @@ class Call(Generic[RequestT, ReplyT]):
         self._is_answered = True
         if trailers is None:
             raise RpcUnanswered(Status.UNKNOWN, "the server ended the stream without a status")
-        self.trailing_metadata = decode_metadata(trailers)
         _check_status(dict(trailers))
+        self.trailing_metadata = _metadata(trailers)
 
     def _check_headers(self, headers: dict[str, str]) -> None:
         status = headers.get(":status", "")
-        if "grpc-status" in headers and status == "200":
+        if "grpc-status" in headers and status == "200" and self._opened.is_only_headers:
             self._is_answered = True
-            self.trailing_metadata = decode_metadata(list(headers.items()))
             _check_status(headers)
+            self.trailing_metadata = _metadata(list(headers.items()))
         elif status != "200" or not messages.is_grpc(headers.get("content-type")):
             self._is_answered = True
             kind = headers.get("content-type")
@@ -220,13 +229,34 @@ class Call(Generic[RequestT, ReplyT]):
             raise RpcUnanswered(Status.DEADLINE_EXCEEDED, "no answer before the call's deadline")
 
 
-async def _iterate(items: Iterable[RequestT] | AsyncIterable[RequestT]) -> AsyncIterator[RequestT]:
-    if isinstance(items, AsyncIterable):
+async def _iterate(items: Iterable[RequestT] | AsyncIterable[RequestT]) -> AsyncGenerator[RequestT, None]:
+    """The items; a generator of them is closed when this one is."""
+    if isinstance(items, AsyncGenerator):
+        async with aclosing(items):
+            async for item in items:
+                yield item
+    elif isinstance(items, AsyncIterable):
         async for item in items:
             yield item
     else:
         for item in items:
             yield item
+
+
+def _metadata(headers: Headers) -> Any:
+    try:
+        return decode_metadata(headers)
+    except ValueError as error:
+        raise RpcUnanswered(Status.INTERNAL, "the server sent a malformed binary header") from error
+
+
+def _timeout_text(seconds: float) -> str:
+    """A time-out on the wire: at most eight digits, which is three years, and else never shorter than it is."""
+    for unit, scale in (("u", 1e6), ("m", 1e3), ("S", 1.0)):
+        count = max(1, math.ceil(seconds * scale))
+        if count < TIMEOUT_LIMIT:
+            return f"{count}{unit}"
+    return f"{TIMEOUT_LIMIT - 1}S"
 
 
 def _check_status(headers: dict[str, str]) -> None:

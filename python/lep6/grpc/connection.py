@@ -6,8 +6,8 @@ waits while the queue is long.
 """
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, final
+from collections.abc import Awaitable, Callable
+from typing import Final, final
 
 import h2.config
 import h2.connection
@@ -21,9 +21,10 @@ from h2.settings import SettingCodes
 
 from lep6.errors import RpcError, RpcUnanswered, RpcUnsent
 from lep6.grpc.goaway import CLIENT_PREFACE, GoAway, GoAwayFilter, goaway_frame
+from lep6.grpc.headers import REQUEST, RESPONSE, TRAILERS, Headers, Pseudo, is_well_formed, texts
 from lep6.grpc.limits import Limits
 from lep6.grpc.statuses import reset_status
-from lep6.grpc.stream import H2Stream, Headers, Signal
+from lep6.grpc.stream import H2Stream, Signal
 from lep6.observe import get_logger
 
 log = get_logger("grpc")
@@ -52,10 +53,14 @@ class Connection:
         self.went_away: GoAway | None = None
         self._accept = accept
         self._h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=accept is None, header_encoding="latin-1")
+            # h2's own check of received headers ends the connection where only one call is wrong; ours is in `headers`.
+            h2.config.H2Configuration(
+                client_side=accept is None, header_encoding="latin-1", validate_inbound_headers=False
+            )
         )
-        self._filter = GoAwayFilter(skip=0 if accept is None else CLIENT_PREFACE)
+        self._filter = GoAwayFilter(skip=0 if accept is None else CLIENT_PREFACE, largest=limits.max_frame)
         self._streams: dict[int, H2Stream] = {}
+        self._new: list[tuple[H2Stream, Headers]] = []
         self._queue: list[bytes] = []
         self._queued = 0
         self._changed = Signal()
@@ -86,24 +91,32 @@ class Connection:
         self._h2.local_settings = h2.settings.Settings(client=self._accept is None, initial_values=settings)
         # Without this h2 refuses large frames until the peer has acknowledged the setting, and some send at once.
         self._h2.max_inbound_frame_size = self.limits.max_frame
+        self._h2.decoder.max_header_list_size = self.limits.max_header_list
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(self.limits.connection_window - DEFAULT_WINDOW)
+        if self._accept is not None:
+            # A client that opens too many before it has heard of the limit is refused those, not the connection.
+            self._h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = LAST_STREAM
+            self._h2.local_settings.acknowledge()
+        if self.limits.connection_window > DEFAULT_WINDOW:
+            self._h2.increment_flow_control_window(self.limits.connection_window - DEFAULT_WINDOW)
         self._flush()
 
     # The life of the connection.
 
     async def run(self) -> None:
         """Move bytes until either side ends the connection, then fail what is left of its streams."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write)
-            try:
-                with self._scope:
-                    await self._serve()
-            finally:
-                self._end(RpcUnanswered(Status.UNAVAILABLE, "the connection was closed"))
-                self._last_words.deadline = trio.current_time() + CLOSING_SECONDS
-        with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_SECONDS):
-            await self.transport.aclose()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    with self._scope:
+                        await self._serve()
+                finally:
+                    self._end(RpcUnanswered(Status.UNAVAILABLE, "the connection was closed"))
+                    self._last_words.deadline = trio.current_time() + CLOSING_SECONDS
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_SECONDS):
+                await self.transport.aclose()
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -187,7 +200,17 @@ class Connection:
             else:
                 for event in self._h2.receive_data(piece):
                     self._on_event(event)
+        self._accept_new()
         self._flush()
+
+    def _accept_new(self) -> None:
+        """Hand over the requests of one read, but for those that were given up in the same."""
+        new, self._new = self._new, []
+        for stream, headers in new:
+            if stream.failure is None and self._accept is not None:
+                self._accept(stream, headers)
+            else:
+                self._streams.pop(stream.number, None)
 
     def _on_event(self, event: h2.events.Event) -> None:  # noqa: C901, PLR0912
         match event:
@@ -199,13 +222,13 @@ class Connection:
                 else:
                     self.acknowledge(number, len(data))
             case h2.events.RequestReceived(stream_id=number, headers=headers):
-                self._on_request(number, _texts(headers))
-            case (
-                h2.events.ResponseReceived(stream_id=number, headers=headers)
-                | h2.events.TrailersReceived(stream_id=number, headers=headers)
-            ):
+                self._on_request(number, texts(headers))
+            case h2.events.ResponseReceived(stream_id=number, headers=headers):
                 if (stream := self._streams.get(number)) is not None:
-                    stream.take_headers(_texts(headers))
+                    self._on_answer(stream, texts(headers), RESPONSE)
+            case h2.events.TrailersReceived(stream_id=number, headers=headers):
+                if (stream := self._streams.get(number)) is not None:
+                    self._on_answer(stream, texts(headers), TRAILERS)
             case h2.events.StreamEnded(stream_id=number):
                 if (stream := self._streams.get(number)) is not None:
                     stream.take_end()
@@ -229,18 +252,36 @@ class Connection:
             case h2.events.PingAckReceived():
                 self._ping_answered.set()
             case h2.events.ConnectionTerminated(error_code=code):
-                self._end(RpcUnanswered(Status.UNAVAILABLE, f"the other side ended the connection, code {code}"))
+                self.close(f"the other side ended the connection, code {code}")
             case _:
                 pass
 
     def _on_request(self, number: int, headers: Headers) -> None:
-        assert self._accept is not None  # noqa: S101
-        if self._is_draining or len(self._streams) >= self.limits.max_streams:
-            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+        if not is_well_formed(headers, REQUEST):
+            self._reset(number, ErrorCodes.PROTOCOL_ERROR)
+            return
+        # A call that was given up counts until its handler has ended, but not twice: who resets fast is refused.
+        live = sum(stream.failure is None for stream in self._streams.values())
+        limit = self.limits.max_streams
+        if self._is_draining or live >= limit or len(self._streams) >= 2 * limit:
+            self._reset(number, ErrorCodes.REFUSED_STREAM)
             return
         stream = self._streams[number] = H2Stream(self, number)
         stream.take_headers(headers)
-        self._accept(stream, headers)
+        self._new.append((stream, headers))
+
+    def _on_answer(self, stream: H2Stream, headers: Headers, kind: Pseudo) -> None:
+        if is_well_formed(headers, kind):
+            stream.take_headers(headers)
+        else:
+            stream.fail(RpcUnanswered(Status.INTERNAL, "the other side sent malformed headers"))
+            self._reset(stream.number, ErrorCodes.PROTOCOL_ERROR)
+
+    def _reset(self, number: int, code: ErrorCodes) -> None:
+        """Reset a stream that is not over on both sides."""
+        known = self._h2.streams.get(number)
+        if known is not None and not known.closed:
+            self._h2.reset_stream(number, code)
 
     def _on_goaway(self, goaway: GoAway) -> None:
         """The other side takes no new streams; those above the last one it names were not acted on."""
@@ -321,9 +362,11 @@ class Connection:
             if not self.is_usable:
                 raise RpcUnsent(Status.UNAVAILABLE, "the other side takes no new calls on this connection")
             if self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams:
-                break
-            await self._changed.wait()
-        await self.wait_for_room()
+                if self._queued <= self.limits.backlog:
+                    break
+                await self.wait_for_room()
+            else:
+                await self._changed.wait()
         number = self._h2.get_next_available_stream_id()
         stream = self._streams[number] = H2Stream(self, number)
         self._last_call = trio.current_time()
@@ -337,9 +380,7 @@ class Connection:
     def release(self, stream: H2Stream, code: ErrorCodes) -> None:
         """Forget a stream, resetting it when it is not over on both sides."""
         if self._streams.pop(stream.number, None) is not None and self._failure is None:
-            known = self._h2.streams.get(stream.number)
-            if known is not None and not known.closed:
-                self._h2.reset_stream(stream.number, code)
+            self._reset(stream.number, code)
             self._flush()
         self._last_call = trio.current_time()
         self._changed.notify()
@@ -390,7 +431,8 @@ class Connection:
         """Ping when nothing was heard for long; end the connection when that is not answered."""
         while True:
             await trio.sleep_until(self._last_received + self.limits.ping_after_idle)
-            if trio.current_time() - self._last_received < self.limits.ping_after_idle:
+            if trio.current_time() < self._last_received + self.limits.ping_after_idle or self._failure is not None:
+                await trio.lowlevel.checkpoint()
                 continue
             self._ping_answered = trio.Event()
             self._h2.ping(b"lep6ping")
@@ -403,21 +445,17 @@ class Connection:
     async def _limit_idle(self) -> None:
         while True:
             await trio.sleep_until(self._last_call + self.limits.max_idle)
-            if not self._streams and trio.current_time() - self._last_call >= self.limits.max_idle:
-                self.drain()
-            elif self._streams:
+            if self._streams:
                 await self._changed.wait()
+            elif trio.current_time() >= self._last_call + self.limits.max_idle:
+                self.drain()
+                return
 
     async def _limit_age(self) -> None:
         await trio.sleep(self.limits.max_age * random.uniform(0.9, 1.1))  # noqa: S311
         self.drain()
         await trio.sleep(self.limits.grace)
         self.close("the connection has had its time")
-
-
-def _texts(headers: Iterable[tuple[Any, Any]]) -> Headers:
-    """Headers as h2 has decoded them: `header_encoding` makes texts of them."""
-    return [(name, value) for name, value in headers]
 
 
 def _reset_failure(code: int) -> RpcError:

@@ -1,8 +1,9 @@
 """Addresses of gRPC servers, and connecting to them."""
 
+import ipaddress
+import re
 import ssl
 from typing import Final, final
-from urllib.parse import urlsplit
 
 import trio
 from attrs import frozen
@@ -14,6 +15,10 @@ TLS_SCHEMES: Final = ("https", "grpcs", "tls")
 PLAIN_SCHEMES: Final = ("http", "grpc", "tcp")
 DEFAULT_TLS_PORT: Final = 443
 DEFAULT_PORT: Final = 9090
+LARGEST_PORT: Final = 65_535
+
+_HOST_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?/?")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 @final
@@ -33,16 +38,16 @@ class Address:
             InvalidAddress: it is none of these.
         """
         scheme, separator, rest = text.partition("://")
-        try:
-            parts = urlsplit(f"//{rest if separator else text}")
-            host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise InvalidAddress(f"{text!r:.100} is not an address: {error}") from error
         if separator and scheme not in TLS_SCHEMES + PLAIN_SCHEMES:
             raise InvalidAddress(f"{text!r:.100} has an unknown scheme; https and http are known")
-        if not host or parts.path or parts.query or parts.username is not None:
+        found = _HOST_PORT.fullmatch(rest if separator else text)
+        if found is None or not _is_host(found):
             raise InvalidAddress(f"{text!r:.100} is not host:port")
+        port = int(found["port"] or 0)
+        if found["port"] and not 1 <= port <= LARGEST_PORT:
+            raise InvalidAddress(f"{text!r:.100} has no port from 1 to {LARGEST_PORT}")
         tls = scheme in TLS_SCHEMES if separator else port == DEFAULT_TLS_PORT
+        host = found["v6"] or found["name"].lower()
         return cls(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT), tls)
 
     @property
@@ -73,3 +78,15 @@ async def dial(address: Address, *, context: ssl.SSLContext | None = None) -> tr
             await trio.aclose_forcefully(secured)
             raise
         return secured
+
+
+def _is_host(found: re.Match[str]) -> bool:
+    """Whether it is an IPv6 address, or a name that can be looked up."""
+    if found["v6"] is None:
+        name = found["name"].removesuffix(".")
+        return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))  # noqa: PLR2004
+    try:
+        ipaddress.IPv6Address(found["v6"])
+    except ValueError:
+        return False
+    return True

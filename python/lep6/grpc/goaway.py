@@ -19,8 +19,7 @@ OPENS_BLOCK: Final = (0x1, 0x5, 0x9)
 """HEADERS, PUSH_PROMISE, CONTINUATION: until END_HEADERS nothing else may come, GOAWAY neither."""
 END_HEADERS: Final = 0x4
 SMALLEST: Final = 8
-LARGEST: Final = 4096
-"""Payloads outside of this are left to h2, which refuses what is not a frame."""
+"""Bytes of payload; less is no GOAWAY, which is left to h2 to refuse."""
 
 
 @final
@@ -38,8 +37,9 @@ class GoAway:
 class GoAwayFilter:
     """Takes GOAWAY frames out of a byte stream, however it is split. What holds none passes as it is."""
 
-    def __init__(self, *, skip: int) -> None:
-        """`skip`: bytes before the first frame, which a client's preface has."""
+    def __init__(self, *, skip: int, largest: int) -> None:
+        """`skip`: bytes before the first frame, which a client's preface has. `largest`: bytes of a frame's payload."""
+        self._largest = largest
         self._pass = skip
         self._held = b""
         self._in_block = False
@@ -73,7 +73,7 @@ class GoAwayFilter:
 
     def _is_goaway(self, data: bytes, at: int, length: int) -> bool:
         stream = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFF_FFFF
-        return data[at + 3] == GOAWAY and not self._in_block and not stream and SMALLEST <= length <= LARGEST
+        return data[at + 3] == GOAWAY and not self._in_block and not stream and SMALLEST <= length <= self._largest
 
 
 def _goaway(payload: bytes) -> GoAway:

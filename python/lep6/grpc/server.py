@@ -10,9 +10,10 @@ from grpclib.const import Handler
 
 from lep6.beside import beside
 from lep6.grpc.connection import Connection
+from lep6.grpc.headers import Headers
 from lep6.grpc.limits import Limits
 from lep6.grpc.serving import serve
-from lep6.grpc.stream import H2Stream, Headers
+from lep6.grpc.stream import H2Stream
 from lep6.observe import get_logger
 
 log = get_logger("grpc")
@@ -53,6 +54,8 @@ class Server:
                 if self._is_draining:
                     connection.drain()
                 await connection.run()
+            except Exception:  # a bug on one connection ends that one
+                log.exception("connection_failed")
             finally:
                 self._connections.discard(connection)
                 self._changed.set()

@@ -14,7 +14,8 @@ from h2.errors import ErrorCodes
 
 from lep6.errors import RpcError, RpcRefused
 from lep6.grpc import messages
-from lep6.grpc.stream import H2Stream, Headers
+from lep6.grpc.headers import Headers
+from lep6.grpc.stream import H2Stream
 from lep6.observe import get_logger
 
 log = get_logger("grpc")
@@ -47,6 +48,7 @@ class Request(Generic[RequestT, ReplyT]):
         self._stream = stream
         self._handler = handler
         self._headers_sent = False
+        self._messages_received = 0
         self._messages_sent = 0
         self._is_answered = False
 
@@ -63,7 +65,15 @@ class Request(Generic[RequestT, ReplyT]):
     async def recv_message(self) -> RequestT | None:
         """The next message; `None` when the client has ended."""
         message: RequestT | None = await messages.receive(self._stream, self._handler.request_type)
+        if message is None and not self._messages_received and not self._handler.cardinality.client_streaming:
+            raise RpcRefused(Status.INVALID_ARGUMENT, "the request has no message")
+        self._messages_received += 1
         return message
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client can no longer be answered."""
+        return self._stream.failure is not None
 
     def __aiter__(self) -> AsyncIterator[RequestT]:
         """The messages."""
@@ -131,24 +141,38 @@ async def serve(stream: H2Stream, headers: Headers, mapping: Mapping[str, Handle
     `RpcRefused` to answer with a status; anything else that it raises is a bug, logged here and told as INTERNAL.
     """
     try:
-        refusal = _refusal(dict(headers), mapping)
+        refusal, deadline = _read_request(headers, mapping)
         if refusal is not None:
             stream.send_headers(refusal, end=True)
             return
         handler = mapping[dict(headers)[":path"]]
-        deadline = _deadline(headers)
-        request: Request[Any, Any] = Request(stream, handler, headers, deadline)
+        await _answer(Request(stream, handler, headers, deadline), stream, handler, deadline)
+    except RpcError as error:
+        # The stream is over, so that nobody can be told.
+        log.debug("call_lost", reason=str(error))
+    except Exception:
+        log.exception("call_failed")
+    finally:
+        stream.close()
+
+
+async def _answer(request: "Request[Any, Any]", stream: H2Stream, handler: Handler, deadline: float) -> None:
+    try:
         with trio.CancelScope(deadline=deadline) as scope:
             stream.on_failure = lambda: scope.cancel(reason="the client gave the call up")
             if stream.failure is not None:
                 scope.cancel(reason="the client gave the call up")
             await _run(handler, request)
-        if scope.cancelled_caught and stream.failure is None:
-            request.answer(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
-    except RpcError:
-        pass  # the stream is over: there is nobody to answer
-    finally:
-        stream.close()
+    except trio.Cancelled:
+        if stream.failure is None:
+            request.answer(Status.UNAVAILABLE, "the server stops")
+        raise
+    except Exception:  # a handler's tasks may fail while they are cancelled
+        if stream.failure is None:
+            request.answer(Status.INTERNAL, "the handler failed")
+        raise
+    if scope.cancelled_caught and stream.failure is None:
+        request.answer(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
 
 
 async def _run(handler: Handler, request: Request[Any, Any]) -> None:
@@ -160,8 +184,10 @@ async def _run(handler: Handler, request: Request[Any, Any]) -> None:
         request.answer(error.status, error.message or "")
     except RpcRefused as error:
         request.answer(error.status, error.message)
-    except RpcError:
-        raise
+    except RpcError as error:
+        if request.is_lost:
+            raise
+        request.answer(error.status, error.message)
     except Exception:  # a bug of the handler ends its call and no other
         log.exception("handler_failed", handler=getattr(handler.func, "__qualname__", repr(handler.func)))
         request.answer(Status.INTERNAL, "the handler failed")
@@ -169,31 +195,26 @@ async def _run(handler: Handler, request: Request[Any, Any]) -> None:
         _current.reset(token)
 
 
-def _deadline(headers: Headers) -> float:
-    timeouts = [decode_timeout(value) for name, value in headers if name == "grpc-timeout"]
-    return trio.current_time() + min(timeouts) if timeouts else math.inf
-
-
-def _refusal(headers: dict[str, str], mapping: Mapping[str, Handler]) -> Headers | None:
-    """The answer to a request that no handler is to see."""
-    if headers.get(":method") != "POST":
-        return [(":status", "405"), ("allow", "POST")]
-    if not messages.is_grpc(headers.get("content-type")):
-        return [(":status", "415")]
-    status, text = Status.OK, ""
-    if headers.get("te") != "trailers":
+def _read_request(headers: Headers, mapping: Mapping[str, Handler]) -> tuple[Headers | None, float]:
+    """The answer to a request that no handler is to see, or `None`; and the call's deadline."""
+    fields = dict(headers)
+    if fields[":method"] != "POST":
+        return [(":status", "405"), ("allow", "POST")], math.inf
+    if not messages.is_grpc(fields.get("content-type")):
+        return [(":status", "415")], math.inf
+    status, text, deadline = Status.OK, "", math.inf
+    try:
+        timeouts = [decode_timeout(value) for name, value in headers if name == "grpc-timeout"]
+        deadline = trio.current_time() + min(timeouts, default=math.inf)
+        decode_metadata(headers)
+    except (ValueError, OverflowError):
+        status, text = Status.INVALID_ARGUMENT, "the time-out or a binary header is malformed"
+    if fields.get("te") != "trailers":
         status, text = Status.INVALID_ARGUMENT, "the header te: trailers is missing"
-    elif headers.get("grpc-encoding", "identity") != "identity":
+    elif fields.get("grpc-encoding", "identity") != "identity":
         status, text = Status.UNIMPLEMENTED, "messages are not to be compressed"
-    elif headers[":path"] not in mapping:
+    elif fields[":path"] not in mapping:
         status, text = Status.UNIMPLEMENTED, "there is no such method"
-    else:
-        try:
-            if "grpc-timeout" in headers:
-                decode_timeout(headers["grpc-timeout"])
-            decode_metadata(list(headers.items()))
-        except ValueError:
-            status, text = Status.INVALID_ARGUMENT, "the time-out or a binary header is malformed"
     if status is Status.OK:
-        return None
-    return [*_ANSWER, ("grpc-status", str(status.value)), ("grpc-message", encode_grpc_message(text))]
+        return None, deadline
+    return [*_ANSWER, ("grpc-status", str(status.value)), ("grpc-message", encode_grpc_message(text))], deadline

@@ -7,7 +7,7 @@ windows that were announced.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 import trio
@@ -15,11 +15,10 @@ from grpclib.const import Status
 from h2.errors import ErrorCodes
 
 from lep6.errors import RpcError, RpcUnanswered
+from lep6.grpc.headers import Headers
 
 if TYPE_CHECKING:
     from lep6.grpc.connection import Connection
-
-Headers = Sequence[tuple[str, str]]
 
 
 class Signal:
@@ -51,6 +50,7 @@ class H2Stream:
         """Set once the stream is over other than by its end."""
         self.on_failure: Callable[[], None] | None = None
         self._received: deque[bytes] = deque()
+        self._had_data = False
         self._is_ended = False
         self._is_closed = False
         self._changed = Signal()
@@ -70,6 +70,7 @@ class H2Stream:
         if self._is_closed:
             self.connection.acknowledge(self.number, len(data))
         elif data:
+            self._had_data = True
             self._received.append(data)
             self._changed.notify()
 
@@ -80,7 +81,10 @@ class H2Stream:
 
     def fail(self, failure: RpcError) -> None:
         """End the stream with a failure; what was received before it can still be read."""
-        if self.failure is None:
+        if self._is_ended and self.connection.is_client:
+            # The answer was complete: the other side only says that it wants no more.
+            self._changed.notify()
+        elif self.failure is None:
             self.failure = failure
             self._changed.notify()
             if self.on_failure is not None:
@@ -146,11 +150,10 @@ class H2Stream:
         """
         view = memoryview(data)
         while True:
-            self._check()
             await self.connection.wait_for_room()
-            self._check()
             if self._is_ended and self.connection.is_client:
                 return
+            self._check()
             allowed = self.connection.sendable(self.number)
             if view and allowed <= 0:
                 await self._wait()
@@ -164,6 +167,11 @@ class H2Stream:
     def _check(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+    @property
+    def is_only_headers(self) -> bool:
+        """Whether the other side has sent its first headers and nothing else."""
+        return self._is_ended and self.trailers is None and not self._had_data
 
     @property
     def is_ended(self) -> bool:
