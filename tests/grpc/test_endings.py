@@ -21,7 +21,7 @@ from echo_wire.ends import (
     peer_and_channel,
     peer_and_server,
 )
-from lep6.errors import RpcUnanswered, RpcUnsent
+from lep6.errors import RpcError, RpcUnanswered, RpcUnsent
 from lep6.grpc import Limits, Server, open_channel
 
 LASTING = Limits(max_idle=DAYS, max_age=2 * DAYS)
@@ -156,8 +156,8 @@ async def test_leaving_a_servers_block_drains_its_connections_and_breaks_off_wha
     async def call(channel, seconds):
         try:
             await Stub(channel).say(Note(number=seconds))
-        except RpcUnanswered:
-            failures.append(seconds)
+        except RpcError as error:
+            failures.append((seconds, error.status))
 
     async with trio.open_nursery() as nursery:
         async with Server([service]).serving([listener], drain_seconds=50):
@@ -176,7 +176,7 @@ async def test_leaving_a_servers_block_drains_its_connections_and_breaks_off_wha
         nursery.cancel_scope.cancel()
     assert sorted(service.answered) == [10, 20, 40]
     assert service.cancelled == [1000]
-    assert failures == [1000]
+    assert failures == [(1000, Status.UNAVAILABLE)]
     assert trio.current_time() - started < 60
 
 

@@ -251,9 +251,9 @@ def _metadata(headers: Headers) -> Any:
 
 
 def _timeout_text(seconds: float) -> str:
-    """A time-out on the wire: at most eight digits, which is three years, and else never shorter than it is."""
+    """A time-out on the wire: at most eight digits, which is three years."""
     for unit, scale in (("u", 1e6), ("m", 1e3), ("S", 1.0)):
-        count = max(1, math.ceil(seconds * scale))
+        count = max(1, round(seconds * scale))
         if count < TIMEOUT_LIMIT:
             return f"{count}{unit}"
     return f"{TIMEOUT_LIMIT - 1}S"

@@ -60,7 +60,7 @@ class Connection:
         )
         self._filter = GoAwayFilter(skip=0 if accept is None else CLIENT_PREFACE, largest=limits.max_frame)
         self._streams: dict[int, H2Stream] = {}
-        self._new: list[tuple[H2Stream, Headers]] = []
+        self._new: dict[int, Headers] = {}
         self._queue: list[bytes] = []
         self._queued = 0
         self._changed = Signal()
@@ -205,12 +205,10 @@ class Connection:
 
     def _accept_new(self) -> None:
         """Hand over the requests of one read, but for those that were given up in the same."""
-        new, self._new = self._new, []
-        for stream, headers in new:
-            if stream.failure is None and self._accept is not None:
-                self._accept(stream, headers)
-            else:
-                self._streams.pop(stream.number, None)
+        new, self._new = self._new, {}
+        for number, headers in new.items():
+            if self._accept is not None:
+                self._accept(self._streams[number], headers)
 
     def _on_event(self, event: h2.events.Event) -> None:  # noqa: C901, PLR0912
         match event:
@@ -232,6 +230,8 @@ class Connection:
             case h2.events.StreamEnded(stream_id=number):
                 if (stream := self._streams.get(number)) is not None:
                     stream.take_end()
+            case h2.events.StreamReset(stream_id=number) if self._new.pop(number, None) is not None:
+                del self._streams[number]
             case h2.events.StreamReset(stream_id=number, error_code=code):
                 if (stream := self._streams.get(number)) is not None:
                     stream.fail(_reset_failure(code))
@@ -268,7 +268,7 @@ class Connection:
             return
         stream = self._streams[number] = H2Stream(self, number)
         stream.take_headers(headers)
-        self._new.append((stream, headers))
+        self._new[number] = headers
 
     def _on_answer(self, stream: H2Stream, headers: Headers, kind: Pseudo) -> None:
         if is_well_formed(headers, kind):
