@@ -722,3 +722,44 @@ async def test_a_work_area_is_free_again_when_its_block_ends(tmp_path):
             raise ZeroDivisionError
     async with open_area():
         pass
+
+
+async def test_what_is_no_directory_of_ours_is_neither_swept_nor_counted(tmp_path):
+    os.mkfifo(tmp_path / ".tmp-pipe")
+    (tmp_path / ".tmp-note").write_bytes(b"somebody's")
+    (tmp_path / ".gone-link").symlink_to(tmp_path / ".tmp-note")
+    assert await sweep(tmp_path, blocking=BLOCKING) == 0
+    assert names(tmp_path) == {".tmp-pipe", ".tmp-note", ".gone-link"}
+
+
+async def test_a_directory_where_the_manifest_belongs_is_damage(tmp_path):
+    await stage(tmp_path)
+    (tmp_path / "5" / MANIFEST).unlink()
+    (tmp_path / "5" / MANIFEST).mkdir()
+    with pytest.raises(InvalidArtefact, match="is no staging"):
+        await opened(tmp_path)
+
+
+async def test_debris_that_appears_meanwhile_does_not_stop_a_staging(tmp_path):
+    async with begin(tmp_path) as draft:
+        (tmp_path / "5").mkdir()
+        (tmp_path / "5" / "debris").touch()
+        await draft.complete(fill(draft))
+    assert (await opened(tmp_path)).manifest.op_id == "5"
+
+
+async def test_a_staging_that_another_process_completes_while_one_begins_is_kept(tmp_path, monkeypatch):
+    async with begin(tmp_path) as other:
+        manifest, rename = fill(other), Path.rename
+
+        def rename_late(path, target):
+            if path == tmp_path / "5":
+                monkeypatch.setattr(Path, "rename", rename)
+                other._seal(manifest)
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", rename_late)
+        with pytest.raises(StagingExists):
+            async with begin(tmp_path):
+                pytest.fail("it began")
+    assert (await opened(tmp_path)).manifest == manifest
