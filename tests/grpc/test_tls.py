@@ -61,7 +61,7 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short_goodbyes(monkeypatch):
-    """Trio leaves the writer of a connection whose handshake has failed waiting until its time to say goodbye is over."""
+    """The writer of a connection whose handshake has failed waits in vain until its time for last words is over."""
     monkeypatch.setattr(lep6.grpc.connection, "CLOSING_SECONDS", 0.2)
 
 
