@@ -169,7 +169,7 @@ async def test_an_error_of_the_disk_in_the_middle_is_damage(root, monkeypatch, a
     class Failing:
         """A disk that fails after two chunks."""
 
-        async def run(self, work, /, *, cancel=None):  # noqa: ARG002
+        async def run(self, work, /, *, cancel=None):
             opened = await BLOCKING.run(work)
             return FailingFile(opened) if hasattr(opened, "readinto") else opened
 

@@ -46,7 +46,7 @@ class Counting:
 
     runs: int = 0
 
-    async def run(self, work, /, *, cancel=None):  # noqa: ARG002
+    async def run(self, work, /, *, cancel=None):
         self.runs += 1
         return await BLOCKING.run(work)
 
@@ -107,13 +107,13 @@ async def test_two_ops_of_one_healer_are_served_over_one_connection(tmp_path, au
     assert [answers[op.op_id] for op in ops] == files
 
 
-async def test_a_reader_may_take_as_long_as_it_likes(tmp_path, autojump_clock):
+async def test_a_reader_may_take_minutes_for_each_chunk(tmp_path, autojump_clock):
     data = noise(4 * MIB)
     stage(tmp_path / "staging", data)
     async with a_node(service(tmp_path / "staging")) as node, node.open() as chunks:
         received = []
         async for chunk in chunks:
-            await trio.sleep(600)
+            await trio.sleep(250)
             received.append(chunk)
     assert b"".join(received) == data
 

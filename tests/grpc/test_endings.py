@@ -328,7 +328,7 @@ async def test_a_server_may_ping_as_it_likes(autojump_clock):
         for _ in range(100):
             peer.h2.ping(bytes(8))
             assert of_type(await peer.take(0.01), h2.events.PingAckReceived)
-        assert channel.connection.is_usable
+        assert channel.connection.is_usable()
 
 
 async def test_a_silent_server_is_pinged_and_kept_while_it_answers(autojump_clock):
@@ -337,7 +337,7 @@ async def test_a_silent_server_is_pinged_and_kept_while_it_answers(autojump_cloc
         for _ in range(10):
             pings += of_type(await peer.take(601), h2.events.PingReceived)
         assert len(pings) == 10
-        assert channel.connection.is_usable
+        assert channel.connection.is_usable()
 
 
 @pytest.mark.parametrize("heard_of", [0, 500])

@@ -303,7 +303,7 @@ async def test_our_clients_stream_goes_on_while_their_server_stops(start):
         replies = Stub(channel).split(Note("x", bytes(10_000), 500))
         assert (await anext(replies)).number == 0
         await host.ask("stop", grace=PATIENCE)
-        while channel.connection.is_usable:
+        while channel.connection.is_usable():
             await anext(replies)
         with pytest.raises(RpcUnsent):
             await Stub(channel).say(Note())

@@ -8,7 +8,7 @@ import trio
 from attrs import define
 from grpclib.const import Cardinality, Status
 
-from lep6.errors import FetchFailed, FetchFailure, RpcError, RpcRefused
+from lep6.errors import FetchFailed, FetchFailure, Lep6Error, RpcError, RpcRefused
 from lep6.grpc import Call, Channel
 from lep6.model import HealOp
 from lep6.wire import supernode as wire
@@ -16,6 +16,9 @@ from lep6.wire import supernode as wire
 PATH: Final = "/supernode.SelfHealingService/ServeReconstructedArtefacts"
 STALL_SECONDS: Final = 60.0
 """How long the next chunk may take. The whole file may take as long as chunks keep coming."""
+
+MAX_TEXT: Final = 200
+"""Most characters of what a healer says that go into an error."""
 
 Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 """A channel to the node of an account, secured as the network wants it; leaving it closes the connection."""
@@ -54,7 +57,9 @@ class ArtefactClient:
                     await call.send_message(request, end=True)
             except RpcError as error:
                 raise _failed(op, error, received=0) from error
-            except (OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            except FetchFailed:
+                raise
+            except (OSError, trio.TooSlowError, trio.BrokenResourceError, Lep6Error) as error:
                 raise FetchFailed(FetchFailure.UNREACHABLE, f"heal op {op.op_id}: {type(error).__name__}") from error
             yield _Chunks(op, call, size_bound, self.stall_seconds)
             # Either the whole stream was read, its status too, or the reader has had enough of it.
@@ -81,6 +86,7 @@ class _Chunks:
         self._total = 0
         self._received = 0
         self._is_whole = False
+        self._failure: FetchFailed | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -88,6 +94,15 @@ class _Chunks:
     async def __anext__(self) -> bytes:
         if self._is_whole:
             raise StopAsyncIteration
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return await self._next_chunk()
+        except FetchFailed as failure:
+            self._failure = failure
+            raise
+
+    async def _next_chunk(self) -> bytes:
         message = await self._next()
         if message is None:
             raise self._wrong(FetchFailure.TRUNCATED, "the stream ended without its last chunk")
@@ -120,7 +135,7 @@ class _Chunks:
         if not message.chunk:
             raise self._wrong(FetchFailure.MALFORMED, "an empty chunk")
         self._received += len(message.chunk)
-        if message.is_last != (self._received == self._total):
+        if self._received > self._total or message.is_last != (self._received == self._total):
             raise self._wrong(FetchFailure.MALFORMED, f"the last chunk is {'' if message.is_last else 'not '}marked")
 
     def _wrong(self, kind: FetchFailure, detail: str) -> FetchFailed:
@@ -133,6 +148,10 @@ def _failed(op: HealOp, error: RpcError, *, received: int) -> FetchFailed:
     """What a failed call says about the fetch."""
     if isinstance(error, RpcRefused):
         kind = _STATUS_KINDS.get(error.status, FetchFailure.REFUSED)
+    elif error.status in (Status.RESOURCE_EXHAUSTED, Status.UNIMPLEMENTED):
+        kind = FetchFailure.MALFORMED  # our own judgement of a message
     else:
         kind = FetchFailure.TRUNCATED if received else FetchFailure.UNREACHABLE
-    return FetchFailed(kind, f"heal op {op.op_id}, {received} bytes received: {error}")
+    # The healer's words, as far as they are fit for a log line.
+    text = "".join(character for character in str(error) if character.isprintable())
+    return FetchFailed(kind, f"heal op {op.op_id}, {received} bytes received: {text[:MAX_TEXT]}")

@@ -1,5 +1,6 @@
 """The healer's end: serves staged files to the verifiers of their ops, and to nobody else."""
 
+import errno
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, final
 
+import trio
 from attrs import define, field
 from grpclib.const import Status
 
@@ -24,7 +26,13 @@ log = get_logger("artefact_stream.server")
 CHUNK_SIZE: Final = 1 << 20
 STREAMS_PER_CALLER: Final = 2
 STREAMS: Final = 16
-"""In all; a chunk and a half of memory each."""
+"""In all; some 3 MiB of memory each."""
+READER_SECONDS: Final = 300.0
+"""How long a reader may leave a chunk waiting; then its place is for others."""
+CHAIN_SECONDS: Final = 10.0
+"""How long the chain may take to answer."""
+LOCAL_TROUBLE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system lacks for the moment is no damage of a staging."""
 
 
 @final
@@ -41,6 +49,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
     blocking: Blocking
     streams_per_caller: int = STREAMS_PER_CALLER
     streams: int = STREAMS
+    reply_seconds: float = READER_SECONDS
     _open: Counter[str] = field(factory=Counter)
 
     async def serve_reconstructed_artefacts(
@@ -76,8 +85,9 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
 
     async def _authorised(self, op_id: int, caller: str) -> HealOp:
         try:
-            op = (await self.heal_ops.heal_op(op_id)).value
-        except ChainUnavailable as error:
+            with trio.fail_after(CHAIN_SECONDS):
+                op = (await self.heal_ops.heal_op(op_id)).value
+        except (ChainUnavailable, trio.TooSlowError) as error:
             log.warning("chain_unavailable", op_id=op_id, reason=str(error))
             raise RpcRefused(Status.UNAVAILABLE, "the chain does not answer") from error
         if op is None:
@@ -94,9 +104,9 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         try:
             staged = await open_staged(self.root, str(op.op_id), blocking=self.blocking)
         except FileNotFoundError as error:
-            raise RpcRefused(Status.NOT_FOUND, f"nothing is staged for heal op {op.op_id}") from error
+            raise _nothing(op) from error
         except (InvalidArtefact, OSError) as error:
-            raise _damaged(op, error) from error
+            raise self._trouble(op, error) from error
         if staged.manifest.ticket != op.ticket:
             raise _damaged(op, f"it is that of ticket {staged.manifest.ticket}")
         return staged
@@ -105,7 +115,16 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         try:
             return staged.reconstructed.open("rb")
         except OSError as error:
-            raise _damaged(op, error) from error
+            raise self._trouble(op, error) from error
+
+    def _trouble(self, op: HealOp, error: Exception) -> RpcRefused:
+        """The refusal of a staging that could not be opened: gone meanwhile, out of reach for now, or damaged."""
+        if not (self.root / str(op.op_id)).exists() and self.root.is_dir():
+            return _nothing(op)
+        if isinstance(error, OSError) and error.errno in LOCAL_TROUBLE:
+            log.warning("staging_out_of_reach", op_id=op.op_id, reason=str(error))
+            return RpcRefused(Status.UNAVAILABLE, "the node is overloaded; try again later")
+        return _damaged(op, error)
 
 
 class _Served:
@@ -138,6 +157,10 @@ class _Served:
         if self.is_over and self._hasher.digest() != self._digest:
             raise _damaged(self._op, "its hash is not that of its manifest")
         return wire.ServeReconstructedArtefactsResponse(chunk=chunk, total_size=total_size, is_last=self.is_over)
+
+
+def _nothing(op: HealOp) -> RpcRefused:
+    return RpcRefused(Status.NOT_FOUND, f"nothing is staged for heal op {op.op_id}")
 
 
 def _damaged(op: HealOp, reason: object) -> RpcRefused:

@@ -22,8 +22,8 @@ def _is_inside(transport: trio.abc.Stream) -> bool:
     """Whether both ends are on this machine, for certain."""
     if isinstance(transport, trio.SocketStream):
         try:
-            host = transport.socket.getpeername()[0]
-            return ipaddress.ip_address(host).is_loopback
+            peer = transport.socket.getpeername()
+            return isinstance(peer, tuple) and ipaddress.ip_address(peer[0]).is_loopback
         except (OSError, ValueError, trio.ClosedResourceError):
             return False
     return isinstance(transport, trio.StapledStream) and isinstance(

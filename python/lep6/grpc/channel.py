@@ -178,11 +178,11 @@ class ReconnectingChannel(_Channel):
     async def _open_stream(self, headers: Headers, end: bool) -> H2Stream:
         while True:
             connection = self._connection
-            if connection is not None and connection.is_usable:
+            if connection is not None and connection.is_usable():
                 try:
                     return await connection.open_stream(headers, end=end)
                 except RpcUnsent:
-                    if connection is self._connection:
+                    if connection.is_usable():
                         raise
                     continue  # it went away while the call waited for its turn
             self._wanted.set()

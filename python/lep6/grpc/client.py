@@ -222,6 +222,9 @@ class Call(Generic[RequestT, ReplyT]):
     @contextmanager
     def _bounded(self) -> Iterator[None]:
         """Bound a wait by the call's deadline."""
+        if self._deadline == math.inf:
+            yield
+            return
         with trio.move_on_at(self._deadline) as scope:
             yield
         if scope.cancelled_caught:

@@ -18,6 +18,7 @@ import trio
 from grpclib.const import Status
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hyperframe.frame import DataFrame, Frame
 
 from lep6.errors import RpcError, RpcUnanswered, RpcUnsent
 from lep6.grpc.goaway import CLIENT_PREFACE, GoAway, GoAwayFilter, goaway_frame
@@ -29,11 +30,23 @@ from lep6.observe import get_logger
 
 log = get_logger("grpc")
 
-READ_SIZE: Final = 256 << 10
+READ_SIZE: Final = 1 << 20
 DEFAULT_WINDOW: Final = 65_535
 LAST_STREAM: Final = 0x7FFF_FFFF
 CLOSING_SECONDS: Final = 5.0
 """How long the last bytes of a connection have to leave."""
+
+
+class _Http2(h2.connection.H2Connection):
+    """h2 without the text that it makes of each received frame for its log: of all the payload, in hexadecimal."""
+
+    def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
+        stream = self.streams.get(frame.stream_id)
+        if not isinstance(frame, DataFrame) or stream is None or not stream.open:
+            return super()._receive_frame(frame)
+        frames, events = self._receive_data_frame(frame)
+        self._prepare_for_sending(frames)
+        return events
 
 
 @final
@@ -52,10 +65,13 @@ class Connection:
         self.limits = limits
         self.went_away: GoAway | None = None
         self._accept = accept
-        self._h2 = h2.connection.H2Connection(
+        self._h2 = _Http2(
             # h2's own check of received headers ends the connection where only one call is wrong; ours is in `headers`.
             h2.config.H2Configuration(
-                client_side=accept is None, header_encoding="latin-1", validate_inbound_headers=False
+                client_side=accept is None,
+                header_encoding="latin-1",
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
             )
         )
         self._filter = GoAwayFilter(skip=0 if accept is None else CLIENT_PREFACE, largest=limits.max_frame)
@@ -359,7 +375,7 @@ class Connection:
         while True:
             if self._failure is not None:
                 raise RpcUnsent(self._failure.status, self._failure.message)
-            if not self.is_usable:
+            if not self.is_usable():
                 raise RpcUnsent(Status.UNAVAILABLE, "the other side takes no new calls on this connection")
             if self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams:
                 if self._queued <= self.limits.backlog:
@@ -391,14 +407,13 @@ class Connection:
         """Whether this is the side that calls."""
         return self._accept is None
 
-    @property
     def is_usable(self) -> bool:
         """Whether new streams may be opened."""
         return self._failure is None and self.went_away is None
 
     async def wait_unusable(self) -> None:
         """Wait until no new streams may be opened."""
-        while self.is_usable:
+        while self.is_usable():
             await self._changed.wait()
 
     async def wait_settled(self) -> None:

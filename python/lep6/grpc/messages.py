@@ -3,6 +3,7 @@
 from typing import Any, Final, TypeVar, cast
 
 import betterproto2
+import trio
 from google.protobuf.message import DecodeError
 from grpclib.const import Status
 from grpclib.encoding.proto import ProtoCodec
@@ -24,7 +25,7 @@ def is_grpc(content_type: str | None) -> bool:
 
 
 async def receive(stream: H2Stream, message_type: type[T]) -> T | None:
-    """The next message; `None` when the other side has ended.
+    """The next message; `None` when the other side has ended. Cancelled: nothing of it was taken.
 
     Raises:
         RpcError: the message is compressed, too large, cut off, or not of its type.
@@ -33,12 +34,18 @@ async def receive(stream: H2Stream, message_type: type[T]) -> T | None:
     if prefix is None:
         return None
     if prefix[0]:
-        raise RpcRefused(Status.UNIMPLEMENTED, "messages are not to be compressed")
+        raise RpcUnanswered(Status.UNIMPLEMENTED, "messages are not to be compressed")
     length = int.from_bytes(prefix[1:], "big")
     limit = stream.connection.limits.max_message
     if length > limit:
-        raise RpcRefused(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is larger than the {limit} allowed")
-    body = await stream.receive_exactly(length) if length else b""
+        raise RpcUnanswered(
+            Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is larger than the {limit} allowed"
+        )
+    try:
+        body = await stream.receive_exactly(length) if length else b""
+    except trio.Cancelled:
+        stream.put_back(prefix)
+        raise
     if body is None:
         raise RpcUnanswered(Status.INTERNAL, "the stream ended in the middle of a message")
     return decode(body, message_type)

@@ -1,11 +1,16 @@
 """The base of generated services on Trio."""
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
 import betterproto2.grpclib
 import grpclib.server
+import trio
+from grpclib.const import Status
+
+from lep6.errors import RpcRefused
 
 
 class ServiceBase(betterproto2.grpclib.ServiceBase):
@@ -15,6 +20,9 @@ class ServiceBase(betterproto2.grpclib.ServiceBase):
     collected.
     """
 
+    reply_seconds = math.inf
+    """How long a client may leave a streamed reply waiting before its call is broken off."""
+
     async def _call_rpc_handler_server_stream(
         self,
         handler: Callable[[Any], AsyncGenerator[Any, None]],
@@ -23,4 +31,7 @@ class ServiceBase(betterproto2.grpclib.ServiceBase):
     ) -> None:
         async with aclosing(handler(request)) as replies:
             async for reply in replies:
-                await stream.send_message(reply)
+                with trio.move_on_after(self.reply_seconds) as scope:
+                    await stream.send_message(reply)
+                if scope.cancelled_caught:
+                    raise RpcRefused(Status.ABORTED, f"no reply was read for {self.reply_seconds:g} s")

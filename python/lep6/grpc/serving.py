@@ -87,14 +87,17 @@ class Request(Generic[RequestT, ReplyT]):
 
     async def send_initial_metadata(self, *, metadata: Any = None) -> None:
         """Send the first headers. Called by the first `send_message` where it was not before."""
+        self._send_head(metadata)
+        await trio.lowlevel.checkpoint()
+
+    def _send_head(self, metadata: Any = None) -> None:
         self._stream.send_headers([*_ANSWER, *encode_metadata(metadata or {})])
         self._headers_sent = True
-        await trio.lowlevel.checkpoint()
 
     async def send_message(self, message: ReplyT) -> None:
         """Send a reply."""
         if not self._headers_sent:
-            await self.send_initial_metadata()
+            self._send_head()  # leaves together with the message
         await messages.send(self._stream, message, self._handler.reply_type)
         self._messages_sent += 1
 

@@ -50,6 +50,8 @@ class H2Stream:
         """Set once the stream is over other than by its end."""
         self.on_failure: Callable[[], None] | None = None
         self._received: deque[bytes] = deque()
+        self._returned: deque[bytes] = deque()
+        """Bytes that were acknowledged and given back."""
         self._had_data = False
         self._is_ended = False
         self._is_closed = False
@@ -117,21 +119,37 @@ class H2Stream:
         """
         parts: list[bytes] = []
         lacking = count
-        while lacking:
-            while not self._received:
-                if self._is_ended:
+        try:
+            while lacking:
+                part = await self._next_part()
+                if part is None:
                     if not parts:
                         return None
                     raise RpcUnanswered(Status.INTERNAL, "the stream ended in the middle of a message")
-                await self._wait()
-            part = self._received.popleft()
-            if len(part) > lacking:
-                self._received.appendleft(part[lacking:])
-                part = part[:lacking]
-            lacking -= len(part)
-            parts.append(part)
-            self.connection.acknowledge(self.number, len(part))
+                parts.append(part[:lacking])
+                if len(part) > lacking:
+                    self.put_back(part[lacking:])
+                lacking -= len(parts[-1])
+        except trio.Cancelled:
+            self.put_back(*parts)
+            raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _next_part(self) -> bytes | None:
+        """The next bytes at hand, acknowledged; `None` at the end."""
+        while not self._returned and not self._received:
+            if self._is_ended:
+                return None
+            await self._wait()
+        if self._returned:
+            return self._returned.popleft()
+        part = self._received.popleft()
+        self.connection.acknowledge(self.number, len(part))
+        return part
+
+    def put_back(self, *parts: bytes) -> None:
+        """Give bytes back that were received, for the next receive."""
+        self._returned.extendleft(reversed(parts))
 
     async def _wait(self) -> None:
         if self.failure is not None:
