@@ -40,7 +40,8 @@ async def fetch(play, **options):
     async with a_node(Scripted(play)) as node:
         try:
             async with node.client().open(OP, size_bound=options.pop("size_bound", 1 << 30)) as chunks:
-                given.extend([chunk async for chunk in chunks])
+                async for chunk in chunks:
+                    given += [chunk]
         except FetchFailed as failed:
             return failed.kind, b"".join(given)
     return None, b"".join(given)

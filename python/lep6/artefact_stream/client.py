@@ -85,6 +85,7 @@ class _Chunks:
         self._stall_seconds = stall_seconds
         self._total = 0
         self._received = 0
+        self._last: wire.ServeReconstructedArtefactsResponse | None = None
         self._is_whole = False
         self._failure: FetchFailed | None = None
 
@@ -103,11 +104,14 @@ class _Chunks:
             raise
 
     async def _next_chunk(self) -> bytes:
-        message = await self._next()
+        """The next chunk. Cancelled: it is not lost."""
+        message = self._last or await self._next()
         if message is None:
             raise self._wrong(FetchFailure.TRUNCATED, "the stream ended without its last chunk")
-        self._check(message)
+        if self._last is None:
+            self._check(message)
         if message.is_last:
+            self._last = message
             # The file counts only when the healer has also said that nothing is wrong.
             if await self._next() is not None:
                 raise self._wrong(FetchFailure.MALFORMED, "more came after the last chunk")
