@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-import lep6.grpc.connection
 from echo_wire.echo import Note
 from echo_wire.ends import Echo, Stub
 from lep6.grpc import Address, Server, dial, open_channel
@@ -57,12 +56,6 @@ def certificates(tmp_path_factory):
     make_certificate(directory, "server", "ca", "DNS:localhost,IP:127.0.0.1")
     make_certificate(directory, "elsewhere", "ca", "DNS:elsewhere.example")
     return directory
-
-
-@pytest.fixture(autouse=True)
-def short_goodbyes(monkeypatch):
-    """The writer of a connection whose handshake has failed waits in vain until its time for last words is over."""
-    monkeypatch.setattr(lep6.grpc.connection, "CLOSING_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ class Server:
 
     async def serve_stream(self, transport: trio.abc.Stream) -> None:
         """Serve one connection until it is over. The stream is closed then. Cancelled: its calls are broken off."""
+        if isinstance(transport, trio.SSLStream) and not await self._handshake(transport):
+            return
         async with trio.open_nursery() as nursery:
 
             def accept(stream: H2Stream, headers: Headers) -> None:
@@ -61,6 +63,20 @@ class Server:
                 self._changed.set()
                 self._changed = trio.Event()
                 nursery.cancel_scope.cancel(reason="the connection is over")
+
+    async def _handshake(self, transport: trio.SSLStream[trio.abc.Stream]) -> bool:
+        """Shake hands before anything waits for it; whether that went well."""
+        try:
+            with trio.fail_after(self.limits.settings_timeout):
+                await transport.do_handshake()
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            log.info("tls_handshake_failed", reason=type(error).__name__)
+            await trio.aclose_forcefully(transport)
+            return False
+        except trio.Cancelled:
+            await trio.aclose_forcefully(transport)
+            raise
+        return True
 
     async def serve_listeners(self, listeners: Sequence[trio.abc.Listener[Any]]) -> None:
         """Serve every connection that the listeners accept, until cancelled."""
