@@ -44,7 +44,7 @@ def test_lep6_publishes(measure_async, healthy):
     async def work(directory):
         async with (
             open_network(directory / "network") as network,
-            Ledger.open(directory / "ledger.db", BLOCKING) as ledger,
+            Ledger.open(directory / "ledger.db", "lumera1node", BLOCKING) as ledger,
         ):
             publisher = Publisher(network, ledger, BLOCKING, PROGRESS, random.Random(0), WallClock())
             return await publisher.publish(staged)

@@ -147,7 +147,7 @@ async def a_world(
         EmbeddedNetwork.open(
             directory / "network", blocking=BLOCKING, random=rng, nodes=nodes, replicas=replicas
         ) as network,
-        Ledger.open(directory / "ledger.db", BLOCKING) as ledger,
+        Ledger.open(directory / "ledger.db", CREATOR.public.address, BLOCKING) as ledger,
     ):
         client = Client(CREATOR, network, BLOCKING, PROGRESS, rng)
         registered = await client.register(directory / "original.bin", Ticket("7"), scratch, id_files=id_files)

@@ -54,6 +54,22 @@ class StoreUnavailable(Lep6Error):
     """A database of ours cannot be used now: busy, no room, no permission. It was not changed; try again."""
 
 
+class ForeignLedger(Lep6Error):
+    """The ledger belongs to another account. It was not changed."""
+
+
+class ClaimAlreadyRecorded(Lep6Error):
+    """The ledger has the claim on this heal op already. What it says of it stands."""
+
+
+class VerificationAlreadyRecorded(Lep6Error):
+    """The ledger has this verifier's vote on the heal op already. What it says of it stands."""
+
+
+class IntentAlreadyJournalled(Lep6Error):
+    """What this node tells the chain of the heal op is written down already, and is not changed any more."""
+
+
 class JobCancelled(Lep6Error):
     """A job of the core was cancelled by its owner."""
 

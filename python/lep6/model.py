@@ -79,3 +79,45 @@ class Action:
     def is_recoverable(self) -> bool:
         """Whether the file of an action in this state is one that the network keeps."""
         return self.state in (ActionState.DONE, ActionState.APPROVED)
+
+
+class EnforcementMode(enum.IntEnum):
+    """`lumera.audit.v1.StorageTruthEnforcementMode`. All but UNSPECIFIED schedule and heal alike."""
+
+    UNSPECIFIED = 0
+    SHADOW = 1
+    SOFT = 2
+    FULL = 3
+
+
+@frozen
+class Parameters:
+    """The chain's parameters that a heal depends on."""
+
+    mode: EnforcementMode
+    epoch_zero_height: int
+    """Height of the first block of epoch 0; never changes."""
+    epoch_length: int
+    """Blocks of an epoch; never changes."""
+
+    def last_height(self, epoch: int) -> int:
+        """The last block of an epoch. Transactions in it still count."""
+        return self.epoch_zero_height + (epoch + 1) * self.epoch_length - 1
+
+
+@frozen
+class Block:
+    """The newest block that a node of the chain knows."""
+
+    height: int
+    time: float
+    """Seconds since the Unix epoch, by the chain's clock."""
+
+
+@frozen
+class Page:
+    """A page of a listing of heal ops, ascending by id."""
+
+    ops: tuple[HealOp, ...]
+    next_page: bytes
+    """What to ask with for the next page; empty on the last one."""

@@ -8,7 +8,8 @@ import trio
 from attrs import frozen
 
 from lep6.keys import PublicKey
-from lep6.model import HealOp, Key
+from lep6.model import Action, Block, HealOp, HealOpStatus, Key, Page, Parameters, Ticket
+from lep6.transaction import Found, Message, Prepared, Sent, Transaction
 
 T = TypeVar("T")
 
@@ -105,6 +106,34 @@ class HealOps(Protocol):
         Raises:
             ChainUnavailable: no node answered.
         """
+
+
+class Chain(HealOps, Protocol):
+    """The Lumera chain, as one account uses it. Every query may raise `ChainUnavailable`; none has a deadline."""
+
+    async def latest_block(self) -> Block:
+        """The newest block of the answering node."""
+
+    async def parameters(self) -> At[Parameters]:
+        """The parameters that a heal depends on."""
+
+    async def heal_ops(self, status: HealOpStatus, /, *, page: bytes = b"") -> At[Page]:
+        """A page of the ops in a status."""
+
+    async def action(self, ticket: Ticket, /) -> At[Action | None]:
+        """The action of a ticket, or `None` when the answering node knows no such action."""
+
+    async def prepare(self, message: Message, /, *, last_height: int | None) -> Prepared:
+        """Make and sign a transaction. Nothing is sent yet: its hash is to be journalled first.
+
+        Its time-out height is near, and at most `last_height`.
+        """
+
+    async def broadcast(self, transaction: Transaction, /) -> Sent:
+        """Send a transaction. Cancelled: it may have been sent."""
+
+    async def lookup(self, tx_hash: str, /) -> At[Found]:
+        """Where a transaction is."""
 
 
 class ArtefactSource(Protocol):

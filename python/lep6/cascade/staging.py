@@ -155,6 +155,17 @@ class Staged:
 
 
 @final
+@frozen
+class Names:
+    """What lies below a staging root."""
+
+    staged: frozenset[str]
+    """Names of stagings, whole or not."""
+    rests: frozenset[str]
+    """Names of work areas, and of damaged stagings that were set aside."""
+
+
+@final
 @define(eq=False)
 class Draft:
     """A staging that is being built."""
@@ -356,6 +367,32 @@ def _discard(root: Path, name: str) -> None:
         return
     _sync_directory(root)
     _remove(leaving)
+
+
+async def discard_set_aside(root: Path, name: str, *, blocking: Blocking) -> None:
+    """Remove the damaged stagings of this name that were set aside, for a job that is final. Cancelled: they go."""
+    with trio.CancelScope(shield=True):  # bounded: trees of seven files
+        await blocking.run(partial(_discard_set_aside, root, checked_name(name)))
+
+
+def _discard_set_aside(root: Path, name: str) -> None:
+    for directory in root.glob(f"{_DAMAGED}{name}-*"):
+        _remove(directory)
+
+
+async def names_on_disk(root: Path, *, blocking: Blocking) -> Names:
+    """The names of which something lies on disk."""
+    return await blocking.run(partial(_names_on_disk, root))
+
+
+def _names_on_disk(root: Path) -> "Names":
+    if not root.is_dir():
+        return Names(frozenset(), frozenset())
+    entries = {path.name for path in root.iterdir()}
+    work = root / WORK_DIRECTORY
+    rests = {path.name for path in work.iterdir()} if work.is_dir() else set()
+    rests |= {name.removeprefix(_DAMAGED).rpartition("-")[0] for name in entries if name.startswith(_DAMAGED)}
+    return Names(frozenset(name for name in entries if not name.startswith(".")), frozenset(rests))
 
 
 async def sweep(root: Path, *, blocking: Blocking) -> int:

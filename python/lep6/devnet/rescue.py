@@ -114,7 +114,7 @@ class Rescue:
             EmbeddedNetwork.open(
                 self.directory, blocking=self.blocking, random=rng, nodes=self.plan.nodes, replicas=self.plan.replicas
             ) as network,
-            Ledger.open(self.directory / "lep6" / "ledger.db", self.blocking) as ledger,
+            Ledger.open(self.directory / "lep6" / "ledger.db", creator.public.address, self.blocking) as ledger,
         ):
             registered = await self._register(story, file, network, creator, rng)
             survivors = await self._destroy(story, network, registered, rng)

@@ -1,0 +1,231 @@
+"""The healer: rebuilds the file of an op that names this node, stages it, and claims it (LEP-6 §19).
+
+One walk for each op, from wherever it stands: ask the transaction, then the op; decide; carry out; again, until there
+is nothing to do now. The next tick walks on. It ends with the finalizer's steps.
+"""
+
+from typing import assert_never, final
+
+import trio
+from attrs import define, field
+
+from lep6.cascade.metadata import read_metadata
+from lep6.cascade.publish import Published
+from lep6.cascade.reseed import Reseeded, Reseeder, Stage
+from lep6.cascade.staging import Staged
+from lep6.errors import ChainUnavailable, ClaimAlreadyRecorded, InvalidAction, InvalidArtefact, NoSpace
+from lep6.heal.decisions import (
+    CLAIMED,
+    Close,
+    Confirm,
+    Fate,
+    HealerFacts,
+    HealerStep,
+    Publish,
+    Reconstruct,
+    RecordClaim,
+    SendClaim,
+    Serve,
+    Wait,
+    healer_step,
+)
+from lep6.heal.disk import Disk, op_ids
+from lep6.heal.events import Event, Watch, What
+from lep6.heal.finalizer import TIDY_SECONDS, Finalizer
+from lep6.heal.hashes import is_same_hash
+from lep6.heal.ledger import Ledger
+from lep6.heal.pauses import PAUSES_PER_WINDOW, Pauses
+from lep6.heal.rows import ClaimRow, ClaimState, Intent, Role
+from lep6.heal.settings import Settings
+from lep6.heal.sight import ChainSight
+from lep6.heal.submission import Submissions
+from lep6.model import Action, HealOp, Ticket
+from lep6.observe import get_logger
+from lep6.ports import Clock
+from lep6.transaction import Claim, Pooled
+
+log = get_logger("heal.healer")
+
+
+@final
+@define(eq=False)
+class Healer:
+    """Walks the heal ops of one node, as their healer and finalizer."""
+
+    sight: ChainSight
+    ledger: Ledger
+    disk: Disk
+    submissions: Submissions
+    reseeder: Reseeder
+    finalizer: Finalizer
+    slots: trio.CapacityLimiter
+    pauses: Pauses
+    settings: Settings
+    clock: Clock
+    watch: Watch
+    _sound: set[int] = field(factory=set)
+    """Ops whose staging was read whole since the start, or was made since."""
+
+    def suspect(self, op_id: int) -> None:
+        """The staging of an op was found damaged while it was served: it is looked at again on the next walk."""
+        self._sound.discard(op_id)
+
+    async def walk(self, op_id: int) -> None:
+        """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
+        patience = trio.current_time() + self.settings.attempt
+        while True:
+            facts, staged = await self._facts(op_id)
+            step = healer_step(facts)
+            if not isinstance(step, Wait):
+                if not await self._carry_out(step, op_id, facts, staged):
+                    return
+            elif facts.carried is Fate.UNDECIDED and trio.current_time() < patience:
+                await trio.sleep(self.settings.poll)
+            else:
+                if not facts.has_anything:
+                    self._forget(op_id)
+                return
+
+    async def _facts(self, op_id: int) -> tuple[HealerFacts, Staged | None]:
+        entries = await self.ledger.entries()
+        row, intent = entries.claims.get(op_id), entries.intents.get(op_id)
+        told = intent.says if intent is not None and isinstance(intent.says, Claim) else None
+        # The transaction first: the op that is asked for afterwards shows what it did.
+        carried = await self.submissions.fate(intent if told is not None else None)
+        is_settled = row is not None and row.state is not ClaimState.ACCEPTED
+        sight = None if is_settled else await self.sight.look(op_id)
+        staged = await self.disk.staged(op_id)
+        facts = HealerFacts(
+            duty=self.sight.duty(sight.op if sight is not None else None),
+            row=row,
+            told=told,
+            staged=staged.manifest.manifest_hash if staged is not None else None,
+            has_rest=op_id in op_ids((await self.disk.names()).rests),
+            sight=sight,
+            carried=carried,
+        )
+        return facts, staged
+
+    async def _carry_out(self, step: HealerStep, op_id: int, facts: HealerFacts, staged: Staged | None) -> bool:
+        """Do a step; whether there may be another one now."""
+        match step:
+            case Wait() | Confirm():
+                return False
+            case Reconstruct(op):
+                return await self._reconstruct(op_id, op.ticket, op)
+            case SendClaim(op, says):
+                if not await self._is_sound(op_id, staged):
+                    return True
+                return await self._claim(op, says, is_journalled=facts.told is not None)
+            case RecordClaim(says):
+                await self._record(says)
+                return True
+            case Serve():
+                return not await self._is_sound(op_id, staged)
+            case Publish(row):
+                return await self._publish(row, staged)
+            case Close(why):
+                await self.finalizer.close(op_id, facts.row, why)
+                self._forget(op_id)
+                return False
+            case _ as never:
+                assert_never(never)
+
+    async def _reconstruct(self, op_id: int, ticket: Ticket, op: HealOp | None) -> bool:
+        """Rebuild and stage; `op` is `None` when it is VERIFIED already and has no window any more."""
+        if not self.pauses.is_due(op_id):
+            return False
+        await self.disk.set_aside(op_id)
+        failure: str | None = f"not done within {self.settings.attempt:g} s"
+        async with self.slots:
+            with trio.move_on_after(min(self.settings.attempt, self.sight.seconds_left(op))):
+                failure = await self._reseed(op_id, ticket, op)
+        if failure is not None:
+            return self._defer(op_id, op, failure)
+        self.pauses.forget(op_id)
+        self._sound.add(op_id)
+        return True
+
+    async def _reseed(self, op_id: int, ticket: Ticket, op: HealOp | None) -> str | None:
+        """Why it failed; `None` when the file is staged."""
+        try:
+            action = await self.sight.action(ticket)
+            if action is None:
+                return f"the chain knows no action {ticket}"
+            if op is not None and op.status in CLAIMED and not is_same_hash(_data_hash(action), op.result_hash):
+                return "what was claimed is not the hash of the action's file: it cannot be served"
+            outcome = await self.reseeder.reseed(action, then=Stage(str(op_id)))
+        except (ChainUnavailable, InvalidAction, InvalidArtefact, NoSpace, OSError) as error:
+            return str(error)
+        if not isinstance(outcome, Reseeded):
+            return str(outcome)
+        self.watch(Event(What.RECONSTRUCTED, op_id, count=outcome.fetched))
+        log.info("reconstructed", op_id=op_id, ticket=ticket, fetched=outcome.fetched, false=outcome.false)
+        return None
+
+    async def _claim(self, op: HealOp, says: Claim, *, is_journalled: bool) -> bool:
+        if not self.pauses.is_due(op.op_id):
+            return False
+        if not is_journalled:
+            await self.ledger.journal(Intent(op.op_id, op.ticket, says))
+        answer = await self.submissions.send(op, says)
+        if not isinstance(answer, Pooled):
+            self._defer(op.op_id, op, f"the claim is not in a mempool: {answer}")
+        return True
+
+    async def _record(self, says: Claim) -> None:
+        """Write down that the chain has accepted our claim. Cancelled: it is written down."""
+        name = str(says.op_id)
+        row = ClaimRow(says.op_id, says.ticket, says.manifest_hash, name, ClaimState.ACCEPTED, self.clock.now())
+        with trio.move_on_after(TIDY_SECONDS, shield=True):
+            try:
+                await self.ledger.record_claim(row)
+            except ClaimAlreadyRecorded:
+                await self.ledger.forget_intent(says.op_id, Role.HEALER)
+        self.pauses.forget(says.op_id)
+        self.watch(Event(What.ACCEPTED, says.op_id, "claim"))
+        log.info("claim_accepted", op_id=says.op_id, ticket=says.ticket)
+
+    async def _is_sound(self, op_id: int, staged: Staged | None) -> bool:
+        """Whether the staging is whole; read once per start, and after a doubt. A damaged one is set aside."""
+        if staged is None:
+            return False
+        if op_id not in self._sound:
+            async with self.slots:
+                if not await self.disk.is_sound(staged):
+                    await self.disk.set_aside(op_id)
+                    return False
+            self._sound.add(op_id)
+        return True
+
+    async def _publish(self, row: ClaimRow, staged: Staged | None) -> bool:
+        if row.state is ClaimState.ACCEPTED:
+            await self.ledger.set_claim_state(row.op_id, ClaimState.PUBLISHING)
+        if staged is None:
+            return await self._reconstruct(row.op_id, row.ticket, None)
+        try:
+            outcome = await self.finalizer.publish(row, staged)
+        except InvalidArtefact as error:
+            log.error("staging_damaged", op_id=row.op_id, reason=str(error))  # noqa: TRY400 # it says it all
+            await self.disk.set_aside(row.op_id)
+            return True
+        if isinstance(outcome, Published):
+            await self.finalizer.close(row.op_id, row, "published")
+            self._forget(row.op_id)
+        return False
+
+    def _defer(self, op_id: int, op: HealOp | None, reason: str) -> bool:
+        left = self.sight.seconds_left(op)
+        self.pauses.failed(op_id, at_most=left / PAUSES_PER_WINDOW)
+        self.watch(Event(What.DEFERRED, op_id, reason))
+        log.warning("deferred", op_id=op_id, reason=reason, failures=self.pauses.failures(op_id))
+        return False
+
+    def _forget(self, op_id: int) -> None:
+        self._sound.discard(op_id)
+        self.pauses.forget(op_id)
+        self.sight.forget(op_id)
+
+
+def _data_hash(action: Action) -> str:
+    return read_metadata(action).data_hash

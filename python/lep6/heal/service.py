@@ -1,0 +1,230 @@
+"""The heal service of one node: one tick loop, three dispatchers that do not wait for one another, one owner an op.
+
+A tick asks the chain which ops name this node, and the node itself which ops it has anything of; each op gets a walk,
+unless it has one. Three layers keep work from being done twice: the set of ops in flight, the limiters of the roles,
+and the ledger. What fails for one op is contained; what is a bug is loud, and does not take the others down.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from random import Random
+from typing import final
+
+import trio
+from attrs import define, field
+
+from lep6.beside import beside
+from lep6.cascade.publish import Publisher
+from lep6.cascade.reseed import Reseeder
+from lep6.errors import Lep6Error
+from lep6.heal.disk import Disk, op_ids
+from lep6.heal.events import Event, Watch, What
+from lep6.heal.finalizer import Finalizer
+from lep6.heal.healer import Healer
+from lep6.heal.ledger import Ledger
+from lep6.heal.pauses import Pauses
+from lep6.heal.rows import Role
+from lep6.heal.settings import Settings
+from lep6.heal.sight import ChainSight
+from lep6.heal.submission import Submissions
+from lep6.heal.verifier import Verifier
+from lep6.model import HealOp, HealOpStatus
+from lep6.observe import Progress, get_logger
+from lep6.ports import Accounts, ArtefactSource, Blocking, Chain, Clock, Network
+
+log = get_logger("heal.service")
+
+JITTER = 0.1
+"""Part of a tick by which it is longer or shorter, so that nodes do not march in step."""
+
+Walk = Callable[[int], Awaitable[None]]
+
+
+@final
+@define(eq=False, kw_only=True)
+class HealService:
+    """Heals as one account. What it needs of the world comes through the ports."""
+
+    ledger: Ledger
+    disk: Disk
+    chain: Chain
+    accounts: Accounts
+    network: Network
+    source: ArtefactSource
+    blocking: Blocking
+    progress: Progress
+    clock: Clock
+    random: Random
+    settings: Settings = field(factory=Settings)
+    strict_signatures: bool = False
+    watch: Watch = field(default=lambda _: None)
+    sight: ChainSight = field(init=False)
+    """The chain as this node sees it; what serves its stagings asks it, too."""
+    in_flight: dict[int, Role] = field(init=False, factory=dict)
+    """Ops that have a walk now."""
+    _healer: Healer = field(init=False)
+    _verifier: Verifier = field(init=False)
+    _busy: set[str] = field(init=False, factory=set)
+    """Dispatchers at work."""
+    _stopping: trio.Event = field(init=False, factory=trio.Event)
+    _idle: trio.Event = field(init=False, factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.settings
+        self.sight = ChainSight(
+            self.ledger.account, self.chain, self.clock, settings.query, settings.block, is_enabled=settings.is_enabled
+        )
+        submissions = Submissions(self.sight, self.ledger, self.watch)
+        publisher = Publisher(self.network, self.ledger, self.blocking, self.progress, self.random, self.clock)
+        reseeder = Reseeder(
+            self.disk.root,
+            self.network,
+            self.accounts,
+            self.blocking,
+            self.progress,
+            self.random,
+            strict_signatures=self.strict_signatures,
+        )
+        finalizer = Finalizer(
+            self.ledger,
+            self.disk,
+            publisher,
+            trio.CapacityLimiter(settings.publishes),
+            settings.attempt,
+            self.watch,
+        )
+        self._healer = Healer(
+            self.sight,
+            self.ledger,
+            self.disk,
+            submissions,
+            reseeder,
+            finalizer,
+            trio.CapacityLimiter(settings.reconstructs),
+            Pauses(settings.backoff, settings.longest_backoff, self.random),
+            settings,
+            self.clock,
+            self.watch,
+        )
+        self._verifier = Verifier(
+            self.sight,
+            self.ledger,
+            submissions,
+            self.source,
+            self.blocking,
+            trio.CapacityLimiter(settings.verifications),
+            Pauses(settings.backoff, settings.longest_backoff, self.random),
+            settings,
+            self.clock,
+            self.random,
+            self.watch,
+        )
+
+    def suspect(self, op_id: int) -> None:
+        """What is staged for an op was found damaged while it was served."""
+        self._healer.suspect(op_id)
+
+    @asynccontextmanager
+    async def running(self) -> "AsyncIterator[HealService]":
+        """Heal while the block runs; then begin nothing more, give what runs a while to end, and break off the rest.
+
+        What is broken off goes on at the next start.
+        """
+        async with beside(self.run, stop=self.stop):
+            yield self
+
+    def stop(self) -> None:
+        """Let `run` end soon."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Tick until stopped or cancelled. Cancelled: what was begun goes on at the next start."""
+        await self.disk.sweep()
+        self.sight.height = max(self.sight.height, (await self.ledger.entries()).height)
+        async with trio.open_nursery() as nursery:
+            while not self._stopping.is_set():
+                self._tick(nursery)
+                with trio.move_on_after(self.settings.tick * self.random.uniform(1 - JITTER, 1 + JITTER)):
+                    await self._stopping.wait()
+            with trio.move_on_after(self.settings.drain):
+                while self.in_flight or self._busy:
+                    self._idle = trio.Event()
+                    await self._idle.wait()
+            nursery.cancel_scope.cancel(reason="the heal service stops")
+
+    def _tick(self, nursery: trio.Nursery) -> None:
+        """Send out those dispatchers that are not still at work from the tick before."""
+        for name, dispatch in (
+            ("healer", self._dispatch_healer),
+            ("verifier", self._dispatch_verifier),
+            ("finalizer", self._dispatch_what_has_begun),
+        ):
+            if name not in self._busy:
+                self._busy.add(name)
+                nursery.start_soon(self._contained, name, partial(dispatch, nursery))
+
+    async def _contained(self, name: str, dispatch: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await dispatch()
+        except (Lep6Error, OSError) as error:
+            log.warning("dispatch_failed", dispatcher=name, reason=str(error))
+        except Exception:  # a bug of one dispatcher leaves the others at work
+            log.exception("dispatcher_failed", dispatcher=name)
+        finally:
+            self._busy.discard(name)
+            self._idle.set()
+
+    async def _dispatch_healer(self, nursery: trio.Nursery) -> None:
+        """Ops that name this node as their healer. One that has a claim of ours is looked at too: is it all here?"""
+        await self.sight.refresh()
+        for status in (HealOpStatus.SCHEDULED, HealOpStatus.IN_PROGRESS, HealOpStatus.HEALER_REPORTED):
+            ops = await self.sight.listing(status, self._is_healer)
+            # After a restart, a node of the chain that is further back than this does not know these ops yet.
+            await self.ledger.note_height(self.sight.height)
+            for op in ops:
+                self._own(nursery, op.op_id, Role.HEALER)
+
+    async def _dispatch_verifier(self, nursery: trio.Nursery) -> None:
+        """Ops that name this node as a verifier."""
+        await self.sight.refresh()
+        known = await self.ledger.entries()
+        for op in await self.sight.listing(HealOpStatus.HEALER_REPORTED, self._is_verifier):
+            if op.op_id not in known.verifications:
+                self._own(nursery, op.op_id, Role.VERIFIER)
+
+    async def _dispatch_what_has_begun(self, nursery: trio.Nursery) -> None:
+        """Ops that this node has anything of, in its ledger or on its disk: whatever the mode, they are driven on."""
+        entries = await self.ledger.entries()
+        names = await self.disk.names()
+        told = {op_id: intent.role for op_id, intent in entries.intents.items()}
+        owned = dict.fromkeys(entries.verifications, Role.VERIFIER) | told
+        owned |= dict.fromkeys({*entries.claims, *op_ids(names.staged), *op_ids(names.rests)}, Role.HEALER)
+        for op_id, role in sorted(owned.items()):
+            self._own(nursery, op_id, role)
+
+    def _is_healer(self, op: HealOp) -> bool:
+        return op.healer == self.ledger.account
+
+    def _is_verifier(self, op: HealOp) -> bool:
+        return self.ledger.account in op.verifiers
+
+    def _own(self, nursery: trio.Nursery, op_id: int, role: Role) -> None:
+        """Give an op its walk, unless it has one."""
+        if op_id not in self.in_flight and not self._stopping.is_set():
+            self.in_flight[op_id] = role
+            nursery.start_soon(self._walk, op_id, role)
+
+    async def _walk(self, op_id: int, role: Role) -> None:
+        walk: Walk = self._healer.walk if role is Role.HEALER else self._verifier.walk
+        try:
+            await walk(op_id)
+        except (Lep6Error, OSError) as error:
+            log.warning("walk_deferred", op_id=op_id, role=role.value, reason=str(error))
+            self.watch(Event(What.DEFERRED, op_id, str(error)))
+        except Exception as error:  # a bug with one op leaves the others at work
+            log.exception("walk_failed", op_id=op_id, role=role.value)
+            self.watch(Event(What.FAILED, op_id, repr(error)))
+        finally:
+            del self.in_flight[op_id]
+            self._idle.set()
