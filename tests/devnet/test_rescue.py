@@ -10,6 +10,7 @@ from lep6.cascade.retrieve import Retriever
 from lep6.cascade.staging import Staged
 from lep6.devnet import rescue
 from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.registration import devnet_creator
 from lep6.devnet.rescue import Plan, Rescue
 from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidArtefact
@@ -39,13 +40,13 @@ async def test_a_file_comes_back_from_a_quarter_of_it(tmp_path, data, seed):
     assert story.recovered
     assert story.ending.startswith("the bytes are equal")
     assert story.size == len(data)
-    assert [phase.name for phase in story.phases] == WALK
+    assert [phase.name for phase in story.done] == WALK
     assert (tmp_path / "network" / "healed.bin").read_bytes() == data
 
 
 async def test_the_story_tells_each_phase_in_numbers(tmp_path):
     story = await walk(tmp_path, noise(2_000_000))
-    results = {phase.name: phase.result for phase in story.phases}
+    results = {phase.name: phase.result for phase in story.done}
     assert results["register"].startswith("184 symbols (31 needed) and 100 id files on 5 nodes, 2 copies each")
     assert "2 nodes gone; left: 46 of 184 symbols, 13 of 50 layout files, 13 of 50 index files" in results["disaster"]
     assert "184 symbols and 100 id files staged" in results[WALK[2]]
@@ -60,7 +61,8 @@ async def test_a_walk_leaves_no_staging_no_work_and_no_journal_behind(tmp_path):
     assert {path.name for path in root.iterdir()} == {".work"}
     assert not list((root / ".work").iterdir())
     assert not (tmp_path / "network" / "scratch").exists()
-    async with Ledger.open(tmp_path / "network" / "lep6" / "ledger.db", BLOCKING) as ledger:
+    path = tmp_path / "network" / "lep6" / "ledger.db"
+    async with Ledger.open(path, devnet_creator().public.address, BLOCKING) as ledger:
         rows = await ledger._database.read(lambda database: database.execute("SELECT * FROM publishes").fetchall())
         assert rows == []
 
@@ -110,7 +112,7 @@ async def test_the_last_word_depends_on_the_publish(tmp_path, monkeypatch):
     story = await walk(tmp_path, noise(100_000))
     assert not story.recovered
     assert "cannot rebuild: no layout file could be had" in story.ending
-    assert [phase.name for phase in story.phases] == WALK
+    assert [phase.name for phase in story.done] == WALK
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("symbols", "0 symbols of 31 needed"), ("id_files", "no layout file")])
@@ -160,7 +162,7 @@ async def test_the_same_seed_tells_the_same_story(tmp_path):
         async with EmbeddedNetwork.open(
             tmp_path / name / "network", blocking=BLOCKING, random=random.Random(0)
         ) as network:
-            results.append(([phase.result for phase in story.phases], [await node.keys() for node in network.nodes]))
+            results.append(([phase.result for phase in story.done], [await node.keys() for node in network.nodes]))
     assert results[0] == results[1]
     assert results[1] != results[2]
 
@@ -174,7 +176,7 @@ async def test_too_few_survivors_end_the_story_and_it_says_why(tmp_path):
     story = await walk(tmp_path, noise(2_000_000), surviving=0.05)
     assert not story.recovered
     assert "cannot rebuild: 10 symbols of 31 needed" in story.ending
-    assert [phase.name for phase in story.phases] == WALK[:3]
+    assert [phase.name for phase in story.done] == WALK[:3]
     assert not (tmp_path / "network" / "healed.bin").exists()
 
 

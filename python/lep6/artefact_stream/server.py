@@ -2,7 +2,7 @@
 
 import errno
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,8 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
     streams_per_caller: int = STREAMS_PER_CALLER
     streams: int = STREAMS
     reply_seconds: float = READER_SECONDS
+    damaged: Callable[[int], object] = field(default=lambda _: None)
+    """Hears the id of an op whose staging was found damaged."""
     _open: Counter[str] = field(factory=Counter)
 
     async def serve_reconstructed_artefacts(
@@ -67,8 +69,15 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
             with await self.blocking.run(partial(self._opened, op, staged)) as file:
                 served = _Served(op, staged, file)
                 while not served.is_over:
-                    yield await self.blocking.run(served.next_message)
+                    yield await self._next(served, op)
         log.info("artefacts_served", op_id=op.op_id, ticket=op.ticket, verifier=caller, bytes=staged.manifest.size)
+
+    async def _next(self, served: "_Served", op: HealOp) -> wire.ServeReconstructedArtefactsResponse:
+        try:
+            return await self.blocking.run(served.next_message)
+        except RpcRefused:
+            self.damaged(op.op_id)
+            raise
 
     @contextmanager
     def _admitted(self, caller: str) -> Iterator[None]:

@@ -76,7 +76,7 @@ def rescue(
                 "seed": seed,
                 "recovered": story.recovered,
                 "ending": story.ending,
-                "timings_s": {phase.name: round(phase.seconds, 3) for phase in story.phases},
+                "timings_s": story.timings,
             }
         )
     else:
@@ -90,7 +90,7 @@ def _print_story(story: Story) -> None:
     table.add_column("phase", no_wrap=True)
     table.add_column("s", justify="right", no_wrap=True)
     table.add_column("result", overflow="fold")
-    for phase in story.phases:
+    for phase in story.done:
         table.add_row(phase.name, f"{phase.seconds:.2f}", escaped(phase.result))
     console = Console()
     console.print(table)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, final
 
@@ -16,7 +17,7 @@ from lep6.cascade.index import index_document, parse_index
 from lep6.cascade.layout import Layout
 from lep6.cascade.publish import Rank
 from lep6.cascade.text import to_base64
-from lep6.keys import PrivateKey, PublicKey
+from lep6.keys import KeyKind, PrivateKey, PublicKey
 from lep6.model import Action, ActionState, Key, Ticket
 from lep6.observe import Progress, Tally
 from lep6.ports import Blocking, Network
@@ -26,6 +27,11 @@ ID_FILES: Final = 50
 """Layout files and index files of an action; the chain's default."""
 BATCH: Final = 100
 """Values given to the network at a time."""
+
+
+def devnet_creator() -> PrivateKey:
+    """The key of who registers the files of a box; anyone can compute it."""
+    return PrivateKey(KeyKind.COSMOS, sha256(b"lep6 devnet creator").digest())
 
 
 @final

@@ -7,10 +7,7 @@ deleted, and the file is read back: only what was published can answer.
 
 import random
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Final, final
 
@@ -26,12 +23,14 @@ from lep6.cascade.retrieve import Cannot, Retriever
 from lep6.cascade.staging import discard_staged, open_staged
 from lep6.cascade.text import to_base64
 from lep6.cascade.work import clear_work
+from lep6.devnet.disaster import destroy
 from lep6.devnet.network import EmbeddedNetwork
-from lep6.devnet.registration import Client, KnownAccounts, Registered
+from lep6.devnet.phases import Phases
+from lep6.devnet.registration import Client, KnownAccounts, Registered, devnet_creator
 from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidArtefact
 from lep6.heal.ledger import Ledger
-from lep6.keys import KeyKind, PrivateKey
+from lep6.keys import PrivateKey
 from lep6.model import Key, Ticket
 from lep6.observe import Progress
 from lep6.ports import Blocking
@@ -56,35 +55,16 @@ class Plan:
 
 
 @final
-@frozen
-class Phase:
-    """One phase, done."""
-
-    name: str
-    seconds: float
-    result: str
-
-
-@final
 @define
-class Story:
+class Story(Phases):
     """What happened."""
 
-    file: Path
-    digest: bytes
+    file: Path = field(kw_only=True)
+    digest: bytes = field(kw_only=True)
     size: int = 0
-    phases: list[Phase] = field(factory=list)
     recovered: bool = False
     """Whether the file came back with the same bytes."""
     ending: str = ""
-
-    @contextmanager
-    def phase(self, name: str) -> "Iterator[list[str]]":
-        """Time a phase; what the block appends to the list is its result."""
-        result: list[str] = []
-        begun = time.perf_counter()
-        yield result
-        self.phases.append(Phase(name, time.perf_counter() - begun, "; ".join(result)))
 
 
 @final
@@ -107,8 +87,8 @@ class Rescue:
         job = _core.Job()
         with self.progress.step("hashing", job):
             digest = await self.blocking.run(lambda: _core.hash_file(file, job), cancel=job.cancel)
-        story = Story(file, digest)
-        creator = PrivateKey(KeyKind.COSMOS, sha256(b"lep6 devnet creator").digest())
+        story = Story(file=file, digest=digest)
+        creator = devnet_creator()
         accounts = KnownAccounts({creator.public.address: creator.public}, {})
         async with (
             EmbeddedNetwork.open(
@@ -161,27 +141,20 @@ class Rescue:
             for node in rng.sample(network.nodes, self.plan.dead_nodes):
                 await node.clear()
                 await node.behave(Behaviour(down=True))
-            kinds: Sequence[Sequence[Key]] = (
-                registered.layout.symbols,
-                registered.id_files[: len(registered.id_files) // 2],
-                registered.id_files[len(registered.id_files) // 2 :],
+            total = len(registered.layout.symbols)
+            left = await destroy(
+                network,
+                registered,
+                symbols=max(1, ceil(total * self.plan.surviving)),
+                id_files=self.plan.surviving,
+                rng=rng,
             )
-            survivors: set[Key] = set()
-            counts: list[str] = []
-            for kind in kinds:
-                holders = await network.holders(kind)
-                alive = [key for key in kind if holders[key]]
-                wanted = min(len(alive), -(-int(len(kind) * self.plan.surviving * 1000) // 1000))
-                kept = rng.sample(alive, min(len(alive), max(1, wanted)))
-                survivors.update(kept)
-                counts.append(f"{len(kept)} of {len(kind)}")
-            everything = {*registered.layout.symbols, *registered.id_files}
-            await network.delete(everything - survivors)
+            half = len(registered.id_files) // 2
             result.append(
-                f"{self.plan.dead_nodes} nodes gone; left: {counts[0]} symbols, {counts[1]} layout files,"
-                f" {counts[2]} index files"
+                f"{self.plan.dead_nodes} nodes gone; left: {len(left.symbols)} of {total} symbols,"
+                f" {len(left.layouts)} of {half} layout files, {len(left.indexes)} of {half} index files"
             )
-        return frozenset(survivors)
+        return left.keys
 
     async def _heal(self, story: Story, reseeder: Reseeder, registered: Registered) -> bool:
         with story.phase("reconstruct, prove, encode, stage") as result:

@@ -3,7 +3,7 @@
 Every method is one unit of work: whole or not at all, and durable once it returns.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, cast, final
@@ -324,7 +324,7 @@ def _sent_columns(sent: SentTransaction | None) -> tuple[str | None, int | None,
     return (None, None, None) if sent is None else (sent.tx_hash, sent.sequence, sent.timeout_height)
 
 
-def _claim(row: tuple[apsw.SQLiteValue, ...]) -> ClaimRow:
+def _claim(row: Sequence[object]) -> ClaimRow:
     op_id, ticket, manifest_hash, staging, state, submitted_at = row
     return ClaimRow(
         cast("int", op_id),
@@ -336,7 +336,7 @@ def _claim(row: tuple[apsw.SQLiteValue, ...]) -> ClaimRow:
     )
 
 
-def _intent(row: tuple[apsw.SQLiteValue, ...]) -> Intent:
+def _intent(row: Sequence[object]) -> Intent:
     op_id, ticket, verified, text, details, tx_hash, sequence, timeout_height = row
     op_id, ticket = cast("int", op_id), Ticket(str(ticket))
     says: Message = (
