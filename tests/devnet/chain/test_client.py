@@ -183,23 +183,57 @@ async def test_two_transactions_are_in_flight():
         assert (await client.lookup(one.tx_hash)).value == Included(EPOCH + 2, None)
 
 
-async def test_what_is_prepared_and_never_sent_holds_nothing_up():
+async def test_two_that_are_prepared_before_either_is_sent_go_through():
+    chain, op = claimed(verifier_count=1)
+    chain.set_op(evolve(op, op_id=2))
+    client = client_of(chain, op.verifiers[0])
+    first = await client.prepare(vote(op), last_height=None)
+    second = await client.prepare(vote(op, op_id=2), last_height=None)
+    assert (first.sequence, second.sequence) == (0, 1)
+    for one in (first, second):
+        assert await client.broadcast(one) == Pooled()
+    run(chain, 1)
+    assert [chain.at().heal_op(n).status for n in (1, 2)] == [HealOpStatus.VERIFIED] * 2
+
+
+async def test_of_two_that_are_sent_in_the_wrong_order_one_is_made_again():
+    chain, op = claimed(verifier_count=1)
+    chain.set_op(evolve(op, op_id=2))
+    client = client_of(chain, op.verifiers[0])
+    first = await client.prepare(vote(op), last_height=None)
+    second = await client.prepare(vote(op, op_id=2), last_height=None)
+    assert await client.broadcast(second) == Refused(Refusal.SEQUENCE)
+    assert await client.broadcast(first) == Pooled()
+    assert (await sent(client, vote(op, op_id=2))).sequence == 1
+
+
+@pytest.mark.parametrize("wasted", [1, 2, 3])
+async def test_what_is_prepared_and_never_sent_costs_one_refusal(wasted):
     chain, op = scheduled()
     client = client_of(chain, op.healer)
-    for _ in range(3):
+    for _ in range(wasted):
         assert isinstance(await client.prepare(claim(op), last_height=None), Transaction)
+    after_the_gap = await client.prepare(claim(op), last_height=None)
+    assert await client.broadcast(after_the_gap) == Refused(Refusal.SEQUENCE)
     await sent(client, claim(op))
     run(chain, 1)
     assert (await client.heal_op(1)).value.status is HealOpStatus.HEALER_REPORTED
 
 
-async def test_of_two_prepared_at_once_one_is_refused_and_made_again():
+async def test_a_refusal_for_something_else_gives_the_sequence_back():
     chain, op = scheduled()
+    client = client_of(chain, op.healer, timeout_blocks=1)
+    late = await client.prepare(claim(op), last_height=None)
+    run(chain, 2)
+    assert await client.broadcast(late) == Refused(Refusal.LATE)
+    assert (await sent(client, claim(op))).sequence == 0
+
+
+async def test_a_client_that_is_new_sends_what_another_prepared():
+    chain, op = scheduled()
+    prepared = await client_of(chain, op.healer).prepare(claim(op), last_height=None)
     client = client_of(chain, op.healer)
-    first = await client.prepare(claim(op), last_height=None)
-    second = await client.prepare(claim(op, manifest_hash=OTHER_HASH), last_height=None)
-    assert await client.broadcast(first) == Pooled()
-    assert await client.broadcast(second) == Refused(Refusal.SEQUENCE)
+    assert await client.broadcast(prepared) == Pooled()
     assert (await sent(client, claim(op, manifest_hash=OTHER_HASH))).sequence == 1
 
 
@@ -255,8 +289,8 @@ async def test_sending_again_is_no_refusal():
 async def test_a_full_mempool_and_rubbish_are_refused():
     chain, op = scheduled(chain={"mempool_capacity": 1})
     client = client_of(chain, op.healer)
-    prepared = await client.prepare(claim(op), last_height=None)
-    await sent(client, claim(op, manifest_hash=OTHER_HASH))
+    await sent(client, claim(op))
+    prepared = await client.prepare(claim(op, manifest_hash=OTHER_HASH), last_height=None)
     assert await client.broadcast(prepared) == Refused(Refusal.MEMPOOL)
     assert await client.broadcast(evolve(prepared, raw=b"rubbish")) == Refused(Refusal.OTHER)
 

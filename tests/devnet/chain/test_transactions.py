@@ -40,8 +40,17 @@ def test_bytes_written_otherwise_are_no_transaction():
     raw = tx(chain_of(), NODE, CLAIM).raw
     with pytest.raises(InvalidMessage):
         Tx.decode(raw + b" ")
-    with pytest.raises(InvalidMessage):
-        Tx.decode(raw.replace(b'"memo"', b'"memos"'))
+    for old, new in [
+        (b'"memo"', b'"memos"'),
+        (b'"memo":""', b'"memo":1'),
+        (b'"fee":5000', b'"fee":"5000"'),
+        (b'"fee":5000', b'"fee":-1'),
+        (b'"fee":5000', b'"fee":18446744073709551616'),
+        (b'["claim",1,', b'["claim",true,'),
+    ]:
+        assert old in raw
+        with pytest.raises(InvalidMessage):
+            Tx.decode(raw.replace(old, new))
 
 
 RETRY = "Please retry using a higher gas price or a higher fee"
@@ -133,6 +142,8 @@ def test_transactions_run_in_the_order_of_their_arrival():
     first = send(chain, op.verifiers[0], vote(op))
     second = send(chain, op.healer, claim(op))
     run(chain, 1)
+    assert [one for one, _ in chain.included][1:] == [first, second]
+    assert [result.height for _, result in chain.included] == [EPOCH + 1, EPOCH + 2, EPOCH + 2]
     assert chain.at().tx(first.tx_hash).code == 0
     assert "HEAL_OP_STATUS_VERIFIED" in chain.at().tx(second.tx_hash).log
 

@@ -41,6 +41,8 @@ class Chain:
     """States that queries can be answered from, the newest included."""
     events: list[Event] = field(factory=list, init=False, repr=False)
     """All that the blocks have told, in order."""
+    included: list[tuple[Tx, TxResult]] = field(factory=list, init=False, repr=False)
+    """All transactions in blocks, in order, and what became of them."""
     _states: deque[State] = field(init=False, repr=False)
     _checked: State = field(init=False, repr=False)
     """The newest state after all that waits in the mempool: what CheckTx and simulations go by."""
@@ -123,7 +125,9 @@ class Chain:
 
     def _deliver(self, state: State, tx: Tx) -> State:
         """The state after a transaction in a block; what became of it is noted."""
-        state, self._results[tx.tx_hash] = deliver(state, tx, self.gas, self._failing.get(tx.tx_hash))
+        state, result = deliver(state, tx, self.gas, self._failing.get(tx.tx_hash))
+        self._results[tx.tx_hash] = result
+        self.included.append((tx, result))
         return state
 
     def _recheck(self) -> None:

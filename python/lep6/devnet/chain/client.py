@@ -13,6 +13,7 @@ from lep6.devnet.chain.chain import Chain
 from lep6.devnet.chain.paging import QueryError
 from lep6.devnet.chain.queries import View
 from lep6.devnet.chain.refusals import expected_sequence, refusal_in, refusal_of
+from lep6.devnet.chain.sequencer import Sequencer
 from lep6.devnet.chain.transactions import Tx
 from lep6.errors import ChainUnavailable, InvalidMessage
 from lep6.keys import PublicKey
@@ -39,9 +40,8 @@ _IN_MEMPOOL = ("sdk", 19)
 class ChainClient:
     """A `lep6.ports.Chain`, and its `Accounts`. Each call is one step: cancelled, it has not happened.
 
-    A transaction gets its sequence when it is prepared, and uses it when it is sent: of two that are prepared before
-    either is sent, the second is refused. When the chain expects another sequence the transaction is refused, and
-    the next one has the sequence that was expected, be it higher or lower.
+    A transaction gets its sequence when it is prepared. When the chain expects another one it is refused, and the next
+    one has the sequence that was expected, be it higher or lower.
     """
 
     chain: Chain
@@ -51,8 +51,8 @@ class ChainClient:
     """By how many blocks the node is behind that answers the next query. Transactions go to one that is not."""
     timeout_blocks: int = field(kw_only=True, default=10)
     """Blocks after which a transaction is not included any more."""
-    _sequence: int | None = field(default=None, init=False)
-    """The next transaction's; `None` for what the chain says."""
+    _sequencer: Sequencer | None = field(default=None, init=False)
+    """`None` when the chain is to be asked."""
 
     async def latest_block(self) -> Block:
         """See `Chain.latest_block`."""
@@ -108,13 +108,11 @@ class ChainClient:
             timeout = min(timeout, last_height)
         if timeout <= view.height:
             return Refused(Refusal.LATE)
-        if self._sequence is None:
-            account = _account(view, self.account)
-            self._sequence = 0 if account is None else account.sequence
+        sequencer = self._sequencer = self._sequencer or _sequencer(view, self.account)
         tx = Tx(
             creator=self.account,
             message=message,
-            sequence=self._sequence,
+            sequence=sequencer.expected,  # a simulation takes no other
             timeout_height=timeout,
             gas_limit=0,
             fee=1,
@@ -123,7 +121,7 @@ class ChainClient:
             limit = gas.gas_limit(self.chain.simulate(tx))
         except QueryError as error:
             return self._refused(refusal_in(error.message), error.message)
-        tx = evolve(tx, gas_limit=limit, fee=gas.fee(limit))
+        tx = evolve(tx, sequence=sequencer.reserve(), gas_limit=limit, fee=gas.fee(limit))
         return Transaction(message, tx.tx_hash, tx.sequence, tx.timeout_height, tx.raw)
 
     async def broadcast(self, transaction: Transaction, /) -> Sent:
@@ -133,10 +131,12 @@ class ChainClient:
             tx = Tx.decode(transaction.raw)
         except InvalidMessage:
             return Refused(Refusal.OTHER)
+        sequencer = self._sequencer = self._sequencer or _sequencer(self.chain.at(), self.account)
         result = self.chain.submit(tx)
         if result.code == 0:
-            self._sequence = tx.sequence + 1
+            sequencer.used(tx.sequence)
         elif (result.codespace, result.code) != _IN_MEMPOOL and not _is_included(self.chain.at(), tx.tx_hash):
+            sequencer.give_back(tx.sequence)
             return self._refused(refusal_of(result.codespace, result.code), result.log)
         return Pooled()
 
@@ -158,8 +158,14 @@ class ChainClient:
     def _refused(self, why: Refusal, text: str) -> Refused:
         """A refusal; one of the sequence tells the next."""
         if why is Refusal.SEQUENCE:
-            self._sequence = expected_sequence(text)
+            expected = expected_sequence(text)
+            self._sequencer = None if expected is None else Sequencer(expected)
         return Refused(why)
+
+
+def _sequencer(view: View, address: str) -> Sequencer:
+    account = _account(view, address)
+    return Sequencer(0 if account is None else account.sequence)
 
 
 def _account(view: View, address: str) -> Account | None:

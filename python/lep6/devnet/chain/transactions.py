@@ -10,11 +10,18 @@ from lep6.errors import InvalidMessage
 from lep6.model import Ticket
 from lep6.transaction import Claim, Message, Vote
 
+_NUMBERS = 2**64
+"""Numbers on the wire are below this."""
+
 
 @final
 @frozen(kw_only=True)
 class Tx:
-    """A transaction of one message. Its bytes are JSON with sorted keys: a stand-in for a signed `TxRaw`."""
+    """A transaction of one message. Its bytes are JSON with sorted keys: a stand-in for a signed `TxRaw`.
+
+    Raises:
+        InvalidMessage: a number is none that a transaction can have.
+    """
 
     creator: str
     message: Message
@@ -25,6 +32,11 @@ class Tx:
     fee: int
     """In ulume; all of it is taken."""
     memo: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        for value in (self.sequence, self.timeout_height, self.gas_limit, self.fee, self.message.op_id):
+            if type(value) is not int or not 0 <= value < _NUMBERS:
+                raise InvalidMessage(f"not a number of a transaction: {value!r}")
 
     @property
     def raw(self) -> bytes:
@@ -59,7 +71,7 @@ class Tx:
         try:
             fields = json.loads(raw)
             tx = cls(**{**fields, "message": _message(*fields["message"])})
-            canonical = tx.raw == raw
+            canonical = tx.raw == raw and all(isinstance(fields[name], str) for name in ("creator", "memo"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidMessage(f"not a transaction: {error}") from error
         if not canonical:
