@@ -136,6 +136,9 @@ async def test_the_last_height_bounds_the_time_out():
     prepared = await client.prepare(claim(op), last_height=EPOCH + 3)
     assert isinstance(prepared, Transaction)
     assert prepared.timeout_height == EPOCH + 3
+    far = await client.prepare(claim(op), last_height=EPOCH + 100)
+    assert isinstance(far, Transaction)
+    assert far.timeout_height == EPOCH + 10
     assert await client.prepare(claim(op), last_height=EPOCH) == Refused(Refusal.LATE)
     run(chain, 4)
     assert await client.broadcast(prepared) == Refused(Refusal.LATE)
@@ -190,8 +193,10 @@ async def test_two_that_are_prepared_before_either_is_sent_go_through():
     first = await client.prepare(vote(op), last_height=None)
     second = await client.prepare(vote(op, op_id=2), last_height=None)
     assert (first.sequence, second.sequence) == (0, 1)
-    for one in (first, second):
-        assert await client.broadcast(one) == Pooled()
+    assert await client.broadcast(first) == Pooled()
+    third = await client.prepare(vote(op), last_height=None)
+    assert third.sequence == 2
+    assert await client.broadcast(second) == Pooled()
     run(chain, 1)
     assert [chain.at().heal_op(n).status for n in (1, 2)] == [HealOpStatus.VERIFIED] * 2
 

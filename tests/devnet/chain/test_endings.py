@@ -97,6 +97,24 @@ def test_final_ops_and_their_votes_are_pruned():
     assert not chain.at().votes(1)
 
 
+def test_an_op_that_expires_can_be_too_old_already():
+    chain, _ = scheduled(keep_epochs=1)
+    run_to(chain, LAST - 1)
+    assert chain.at().heal_op(1).status is HealOpStatus.SCHEDULED
+    run(chain, 1)
+    with pytest.raises(QueryError, match="heal op not found"):
+        chain.at().heal_op(1)
+    assert chain.events[-1].kind == "storage_truth_heal_op_expired"
+
+
+def test_late_ops_expire_before_others_are_made():
+    chain, _ = scheduled()
+    run_to(chain, LAST - 1)
+    chain.set_ticket(ticket("2"))
+    run(chain, 1)
+    assert [event.kind.rpartition("_")[2] for event in chain.events] == ["scheduled", "expired", "scheduled"]
+
+
 def test_open_ops_are_never_pruned():
     chain, op = scheduled(keep_epochs=1)
     chain.set_op(evolve(op, op_id=5, ticket="5", deadline_epoch=0))
@@ -120,8 +138,9 @@ def test_anchors_and_markers_are_pruned():
 def test_tickets_that_are_well_are_pruned():
     well, unwell = ticket("1", deterioration_score=0), ticket("2", deterioration_score=1)
     busy = ticket("3", deterioration_score=0, active_heal_op_id=9)
-    chain = chain_of(tickets=[well, unwell, busy], keep_epochs=3)
+    fresh = ticket("4", deterioration_score=0, last_updated_epoch=1)
+    chain = chain_of(tickets=[well, unwell, busy, fresh], keep_epochs=3)
     run_to(chain, 5 * EPOCH - 1)
-    assert len(chain.state.tickets) == 3
+    assert len(chain.state.tickets) == 4
     run(chain, 1)
-    assert sorted(chain.state.tickets) == ["2", "3"]
+    assert sorted(chain.state.tickets) == ["2", "3", "4"]

@@ -135,6 +135,23 @@ def test_a_pointer_to_an_op_that_is_gone_is_cleared():
     assert not chain.state.ops
 
 
+def test_a_pointer_to_an_op_that_is_over_is_no_obstacle():
+    chain, op = scheduled()
+    chain.set_op(evolve(op, status=HealOpStatus.FAILED))
+    run(chain, EPOCH)
+    assert chain.at().heal_op(2).ticket == "42"
+    assert chain.at().ticket_state("42").active_heal_op_id == 2
+
+
+def test_ops_that_are_put_there_move_the_counter_up_only():
+    chain, op = scheduled()
+    chain.set_op(evolve(op, op_id=9, ticket=Ticket("9")))
+    chain.set_op(op)
+    chain.set_ticket(ticket("3"))
+    run(chain, EPOCH)
+    assert list(chain.state.ops) == [1, 9, 10]
+
+
 def test_accounts_come_from_the_epochs_anchor():
     chain = chain_of(5, tickets=[ticket()], verifier_count=32)
     chain.set_supernode_state(address("node 0"), SuperNodeState.STORAGE_FULL)
@@ -181,7 +198,7 @@ def test_suspects_the_postponed_and_the_last_target_are_barred():
 
 def test_suspicion_decays_and_the_threshold_can_be_off():
     assert [decayed(50, 920, epochs) for epochs in (-1, 0, 1, 2, 1000)] == [50, 50, 46, 42, 0]
-    assert decayed(-50, 900, 1) == -45
+    assert decayed(-50, 900, 1) == decayed(-51, 900, 1) == -45
     assert decayed(50, 1000, 9) == decayed(50, 0, 9) == 50
     chain = chain_of(2, tickets=[ticket()])
     chain.set_suspicion(address("node 0"), 54)

@@ -82,6 +82,14 @@ def test_what_is_not_in_order_is_rejected_without_effect(changes, code, log):
     assert chain.mempool() == ()
 
 
+def test_the_last_ulume_can_be_paid_and_the_last_gas_used():
+    chain, op = scheduled(balance=5000)
+    sent = send(chain, op.healer, claim(op), gas_limit=100_000)
+    run(chain, 1)
+    assert chain.at().tx(sent.tx_hash).code == 0
+    assert account(chain, op.healer).balance == 0
+
+
 def test_the_least_fee_is_enough():
     assert chain_of().check(tx(chain_of(), NODE, CLAIM, fee=500)).code == 0
 
@@ -287,6 +295,7 @@ def test_a_simulation_sees_the_sequences_of_what_waits_but_not_its_effects():
 )
 def test_clients_gas_and_fee_are_the_contracts(used, limit, offered):
     assert (gas_limit(used), fee(gas_limit(used))) == (limit, offered)
+    assert fee(0) == 1
 
 
 def test_the_clock_is_the_callers():
