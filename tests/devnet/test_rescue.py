@@ -11,7 +11,7 @@ from lep6.cascade.staging import Staged
 from lep6.devnet import rescue
 from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.registration import devnet_creator
-from lep6.devnet.rescue import Plan, Rescue
+from lep6.devnet.rescue import Disaster, Rescue
 from lep6.devnet.store import Behaviour
 from lep6.errors import InvalidArtefact
 from lep6.heal.ledger import Ledger
@@ -30,7 +30,7 @@ WALK = [
 async def walk(directory, data, **plan):
     file = directory / "file.bin"
     file.write_bytes(data)
-    return await Rescue(directory / "network", Plan(**plan), BLOCKING, PROGRESS).run(file)
+    return await Rescue(directory / "network", Disaster(**plan), BLOCKING, PROGRESS).run(file)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
@@ -182,6 +182,6 @@ async def test_too_few_survivors_end_the_story_and_it_says_why(tmp_path):
 
 async def test_a_disaster_that_leaves_nothing_of_a_kind_is_a_story(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
-    plan = Plan(nodes=64, replicas=1, dead_nodes=62)
+    plan = Disaster(nodes=64, replicas=1, dead_nodes=62)
     story = await Rescue(tmp_path / "network", plan, BLOCKING, PROGRESS).run(tmp_path / "file")
     assert not story.recovered

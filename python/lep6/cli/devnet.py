@@ -11,7 +11,10 @@ from rich.table import Table
 from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
 from lep6.cli.terminal import escaped, fail, print_json, run, size
-from lep6.devnet.rescue import Plan, Rescue, Story
+from lep6.devnet.heal_run import HealRun
+from lep6.devnet.phases import Phases
+from lep6.devnet.rescue import Disaster, Rescue, Story
+from lep6.devnet.scenario import Plan, Report, Scenario
 from lep6.errors import OutputExists
 from lep6.observe import Progress
 
@@ -57,13 +60,12 @@ def rescue(
     """
     if nodes - dead_nodes < replicas:
         fail(f"{nodes} nodes less {dead_nodes} cannot hold {replicas} copies of a value", 2)
-    plan = Plan(nodes=nodes, replicas=replicas, dead_nodes=dead_nodes, surviving=surviving, seed=seed)
+    plan = Disaster(nodes=nodes, replicas=replicas, dead_nodes=dead_nodes, surviving=surviving, seed=seed)
     with tempfile.TemporaryDirectory(prefix="lep6-rescue-") as temporary:
 
         async def work(blocking: Threads, progress: Progress) -> Story:
             directory = keep or Path(temporary)
-            if keep is not None and await blocking.run(lambda: keep.exists() and any(keep.iterdir())):
-                raise OutputExists(f"{keep} is not empty; nothing was done")
+            await _must_be_empty(directory, blocking)
             return await Rescue(directory, plan, blocking, progress).run(file)
 
         story = run(work)
@@ -85,15 +87,104 @@ def rescue(
         sys.exit(EXIT_NO)
 
 
-def _print_story(story: Story) -> None:
-    table = Table(title=f"{story.file.name}, {size(story.size)}", title_justify="left")
-    table.add_column("phase", no_wrap=True)
+@group.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--nodes", default=5, show_default=True, type=click.IntRange(3, 64), help="Nodes of the network.")
+@click.option("--replicas", default=2, show_default=True, type=click.IntRange(1, 64), help="Copies of each value.")
+@click.option(
+    "--surviving",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0),
+    help="Share of the symbols, and of the id files, that survives the disaster.",
+)
+@click.option("--seed", default=1, show_default=True, help="Decides what is lost.")
+@click.option(
+    "--scenario",
+    default=Scenario.VERIFIED.value,
+    show_default=True,
+    type=click.Choice([scenario.value for scenario in Scenario]),
+    help="What is to happen.",
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="Directory to keep everything in; must be new or empty.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
+def heal(
+    file: Path,
+    *,
+    nodes: int,
+    replicas: int,
+    surviving: float,
+    seed: int,
+    scenario: str,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Put FILE into a network, destroy most of it, and let the network heal it.
+
+    A chain in a box schedules heal ops; each node runs the real heal service. Before the file is read back, every copy
+    of every key that had survived is deleted: only what the healer published may answer. Ends with 0 exactly when the
+    scenario ended as it should.
+    """
+    if nodes - 1 < replicas:
+        fail(f"{nodes} nodes cannot hold {replicas} copies of a value beside the healer's own", 2)
+    plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed)
+    with tempfile.TemporaryDirectory(prefix="lep6-heal-") as temporary:
+
+        async def work(blocking: Threads, progress: Progress) -> Report:
+            directory = keep or Path(temporary)
+            await _must_be_empty(directory, blocking)
+            return await HealRun(directory, plan, blocking, progress).run(file)
+
+        report = run(work)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(file, report)
+    if not report.ended_as_expected:
+        sys.exit(EXIT_NO)
+
+
+async def _must_be_empty(directory: Path, blocking: Threads) -> None:
+    if await blocking.run(lambda: directory.exists() and any(directory.iterdir())):
+        raise OutputExists(f"{directory} is not empty; nothing was done")
+
+
+def _print_report(file: Path, report: Report) -> None:
+    console = Console()
+    _print_phases(console, f"{file.name}, {size(report.size)}: {report.plan.scenario.value}", report)
+    ops = Table()
+    for title in ("op", "healer", "verifiers", "votes", "status", "result hash"):
+        ops.add_column(title, overflow="fold")
+    for op in report.ops:
+        votes = ["yes" if vote["verified"] else "no" for vote in report.votes if vote["op"] == op["id"]]
+        ops.add_row(
+            str(op["id"]),
+            op["healer"][-6:],
+            ", ".join(verifier[-6:] for verifier in op["verifiers"]),
+            ", ".join(votes),
+            op["status"],
+            op["result_hash"],
+        )
+    console.print(ops)
+    console.print(f"the chain: {report.pace}", highlight=False)
+    colour = "green" if report.ended_as_expected else "red"
+    verdict = "as it should end" if report.ended_as_expected else "NOT as it should end"
+    console.print(f"[bold {colour}]{verdict}:[/] {escaped(report.ending)}", highlight=False, soft_wrap=True)
+
+
+def _print_phases(console: Console, title: str, phases: Phases) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("phase", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
     table.add_column("result", overflow="fold")
-    for phase in story.done:
+    for phase in phases.done:
         table.add_row(phase.name, f"{phase.seconds:.2f}", escaped(phase.result))
-    console = Console()
     console.print(table)
+
+
+def _print_story(story: Story) -> None:
+    console = Console()
+    _print_phases(console, f"{story.file.name}, {size(story.size)}", story)
     colour = "green" if story.recovered else "red"
     verdict = "recovered" if story.recovered else "NOT recovered"
     console.print(f"[bold {colour}]{verdict}:[/] {escaped(story.ending)}", highlight=False, soft_wrap=True)

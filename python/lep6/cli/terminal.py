@@ -127,7 +127,7 @@ class _Bars:
         self._progress.refresh()
 
 
-@define
+@define(eq=False)
 class _Step:
     counter: Counter
     unit: str
@@ -139,7 +139,7 @@ class _Lines:
     """A line when a step ends, and now and then while it runs."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, _Step] = {}
+        self._steps: dict[_Step, str] = {}
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -148,16 +148,17 @@ class _Lines:
     @contextmanager
     def step(self, name: str, counter: Counter, /, *, unit: str = "B") -> Iterator[None]:
         """See `observe.Progress.step`."""
-        step = self._steps[name] = _Step(counter, unit)
+        step = _Step(counter, unit)
+        self._steps[step] = name
         try:
             yield
         finally:
-            del self._steps[name]
+            del self._steps[step]
             self._print(name, step, f"{time.monotonic() - step.begun:.1f} s")
 
     def refresh(self) -> None:
         now = time.monotonic()
-        for name, step in self._steps.items():
+        for step, name in self._steps.items():
             if now - step.shown >= LINE_SECONDS:
                 step.shown = now
                 self._print(name, step, "...")

@@ -32,6 +32,9 @@ class Surroundings:
     chain: Chain
     accounts: Accounts
     network: Network
+    """The other nodes."""
+    survivors: Network
+    """The other nodes, and this one's own store."""
     connect: Connect
     """Connects to the artefact server of an account."""
     blocking: Blocking
@@ -69,6 +72,7 @@ async def open_node(directory: Path, account: str, around: Surroundings) -> Asyn
             chain=around.chain,
             accounts=around.accounts,
             network=around.network,
+            survivors=around.survivors,
             source=ArtefactClient(account, around.connect, STALL_SECONDS),
             blocking=around.blocking,
             progress=around.progress,

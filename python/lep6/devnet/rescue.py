@@ -43,7 +43,7 @@ PATIENCE_SECONDS: Final = 120.0
 
 @final
 @frozen
-class Plan:
+class Disaster:
     """What the walk is to be."""
 
     nodes: int = 5
@@ -73,7 +73,7 @@ class Rescue:
     """Runs the walk of a file in a directory of its own."""
 
     directory: Path
-    plan: Plan
+    plan: Disaster
     blocking: Blocking
     progress: Progress
 

@@ -27,7 +27,7 @@ class What(enum.Enum):
     CLOSED = "closed"
     """Nothing is left of the op here; `text`: how it ended."""
     DEFERRED = "deferred"
-    """Something did not succeed and is tried again; `text`: why."""
+    """Something did not succeed and is tried again; `text`: why; `count`: symbols that were had, of a reconstruct."""
     STUCK = "stuck"
     """As DEFERRED, so often that somebody should look at it."""
     FAILED = "failed"

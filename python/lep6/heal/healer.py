@@ -7,11 +7,12 @@ is nothing to do now. The next tick walks on. It ends with the finalizer's steps
 from typing import assert_never, final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lep6.cascade.metadata import read_metadata
 from lep6.cascade.publish import Published
 from lep6.cascade.reseed import Reseeded, Reseeder, Stage
+from lep6.cascade.retrieve import Cannot
 from lep6.cascade.staging import Staged
 from lep6.errors import ChainUnavailable, ClaimAlreadyRecorded, InvalidAction, InvalidArtefact, NoSpace
 from lep6.heal.decisions import (
@@ -45,6 +46,16 @@ from lep6.ports import Clock
 from lep6.transaction import Claim, Pooled
 
 log = get_logger("heal.healer")
+
+
+@final
+@frozen
+class _Failure:
+    """Why a step did not succeed."""
+
+    reason: str
+    have: int = 0
+    """Symbols that were had."""
 
 
 @final
@@ -136,7 +147,7 @@ class Healer:
         if not self.pauses.is_due(op_id):
             return False
         await self.disk.set_aside(op_id)
-        failure: str | None = f"not done within {self.settings.attempt:g} s"
+        failure: _Failure | None = _Failure("not done in time")
         async with self.slots:
             with trio.move_on_after(min(self.settings.attempt, self.sight.seconds_left(op))):
                 failure = await self._reseed(op_id, ticket, op)
@@ -146,19 +157,19 @@ class Healer:
         self._sound.add(op_id)
         return True
 
-    async def _reseed(self, op_id: int, ticket: Ticket, op: HealOp | None) -> str | None:
+    async def _reseed(self, op_id: int, ticket: Ticket, op: HealOp | None) -> "_Failure | None":
         """Why it failed; `None` when the file is staged."""
         try:
             action = await self.sight.action(ticket)
             if action is None:
-                return f"the chain knows no action {ticket}"
+                return _Failure(f"the chain knows no action {ticket}")
             if op is not None and op.status in CLAIMED and not is_same_hash(_data_hash(action), op.result_hash):
-                return "what was claimed is not the hash of the action's file: it cannot be served"
+                return _Failure("what was claimed is not the hash of the action's file: it cannot be served")
             outcome = await self.reseeder.reseed(action, then=Stage(str(op_id)))
         except (ChainUnavailable, InvalidAction, InvalidArtefact, NoSpace, OSError) as error:
-            return str(error)
+            return _Failure(str(error))
         if not isinstance(outcome, Reseeded):
-            return str(outcome)
+            return _Failure(str(outcome), outcome.have if isinstance(outcome, Cannot) else 0)
         self.watch(Event(What.RECONSTRUCTED, op_id, count=outcome.fetched))
         log.info("reconstructed", op_id=op_id, ticket=ticket, fetched=outcome.fetched, false=outcome.false)
         return None
@@ -170,7 +181,7 @@ class Healer:
             await self.ledger.journal(Intent(op.op_id, op.ticket, says))
         answer = await self.submissions.send(op, says)
         if not isinstance(answer, Pooled):
-            self._defer(op.op_id, op, f"the claim is not in a mempool: {answer}")
+            self._defer(op.op_id, op, _Failure(f"the claim is not in a mempool: {answer}"))
         return True
 
     async def _record(self, says: Claim) -> None:
@@ -214,11 +225,11 @@ class Healer:
             self._forget(row.op_id)
         return False
 
-    def _defer(self, op_id: int, op: HealOp | None, reason: str) -> bool:
+    def _defer(self, op_id: int, op: HealOp | None, failure: "_Failure") -> bool:
         left = self.sight.seconds_left(op)
         self.pauses.failed(op_id, at_most=left / PAUSES_PER_WINDOW)
-        self.watch(Event(What.DEFERRED, op_id, reason))
-        log.warning("deferred", op_id=op_id, reason=reason, failures=self.pauses.failures(op_id))
+        self.watch(Event(What.DEFERRED, op_id, failure.reason, failure.have))
+        log.warning("deferred", op_id=op_id, reason=failure.reason, failures=self.pauses.failures(op_id))
         return False
 
     def _forget(self, op_id: int) -> None:

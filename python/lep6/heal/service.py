@@ -51,6 +51,9 @@ class HealService:
     chain: Chain
     accounts: Accounts
     network: Network
+    """Where artefacts are published: the other nodes."""
+    survivors: Network
+    """Where what survives is fetched from: the other nodes, and this node's own store."""
     source: ArtefactSource
     blocking: Blocking
     progress: Progress
@@ -79,7 +82,7 @@ class HealService:
         publisher = Publisher(self.network, self.ledger, self.blocking, self.progress, self.random, self.clock)
         reseeder = Reseeder(
             self.disk.root,
-            self.network,
+            self.survivors,
             self.accounts,
             self.blocking,
             self.progress,

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, final
 
-from attrs import define
+from attrs import define, frozen
 
 
 class Counter(Protocol):
@@ -41,3 +41,16 @@ class Unwatched:
     def step(self, name: str, counter: Counter, /, *, unit: str = "B") -> AbstractContextManager[None]:  # noqa: ARG002
         """See `Progress.step`."""
         return nullcontext()
+
+
+@final
+@frozen
+class NamedProgress:
+    """Tells of whom the steps are, where several work beside one another."""
+
+    inner: Progress
+    name: str
+
+    def step(self, name: str, counter: Counter, /, *, unit: str = "B") -> AbstractContextManager[None]:
+        """See `Progress.step`."""
+        return self.inner.step(f"{self.name}: {name}", counter, unit=unit)

@@ -1,0 +1,136 @@
+"""A box: a chain, a network of stores, a file in it, and accounts for all who are needed."""
+
+import json
+import shutil
+from pathlib import Path
+from random import Random
+from typing import Any, Final, final
+
+import attrs
+from attrs import define
+
+from lep6 import _core
+from lep6.cascade.metadata import read_metadata
+from lep6.cascade.retrieve import Cannot, Retriever
+from lep6.devnet.chain import Chain, TicketState
+from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.registration import Client, Registered, devnet_creator
+from lep6.errors import InvalidArtefact
+from lep6.model import Key, Ticket
+from lep6.observe import Progress
+from lep6.ports import Blocking, Network
+from lep6.transaction import Claim
+
+BALANCE: Final = 10**12
+"""Of each account, in ulume: nobody runs short of it."""
+BAD_SCORE: Final = 60
+
+
+@final
+@define(eq=False)
+class Box:
+    """Everything around the nodes."""
+
+    directory: Path
+    chain: Chain
+    network: EmbeddedNetwork
+    blocking: Blocking
+    progress: Progress
+    random: Random
+
+    def populate(self) -> None:
+        """Let the chain know the nodes of the network, as supernodes, and the creator of files."""
+        creator = devnet_creator().public
+        self.chain.add_account(creator.address, BALANCE, public_key=creator)
+        for node in self.network.nodes:
+            self.chain.add_account(node.account, BALANCE)
+            self.chain.add_supernode(node.account)
+
+    async def register(self, file: Path, ticket: Ticket, *, id_files: int = 50) -> Registered:
+        """Put a file into the network, and its action onto the chain."""
+        scratch = self.directory / f"scratch-{ticket}"
+        scratch.mkdir(parents=True)
+        client = Client(devnet_creator(), self.network, self.blocking, self.progress, self.random)
+        registered = await client.register(file, ticket, scratch, id_files=id_files)
+        await self.blocking.run(lambda: shutil.rmtree(scratch))
+        self.chain.add_action(registered.action)
+        return registered
+
+    def condemn(self, ticket: Ticket) -> None:
+        """Let the chain think so badly of a ticket that it schedules a heal op at the end of this epoch."""
+        epoch = max(1, self.chain.state.epoch.epoch_id)
+        self.chain.set_ticket(
+            TicketState(
+                ticket=ticket, deterioration_score=BAD_SCORE, last_index_failure_epoch=epoch, last_updated_epoch=epoch
+            )
+        )
+
+    async def read_back(self, registered: Registered, output: Path, network: Network | None = None) -> str | None:
+        """Read a file back from the network. Why it cannot be had; `None` when `output` is the file."""
+        retriever = Retriever(
+            registered.action.ticket,
+            read_metadata(registered.action),
+            network or self.network,
+            self.blocking,
+            self.progress,
+            self.random,
+        )
+        reader = self.directory / "reader"
+        try:
+            found = await retriever.to_file(reader, "1", output)
+        except InvalidArtefact as error:
+            return str(error)
+        finally:
+            await self.blocking.run(lambda: shutil.rmtree(reader, ignore_errors=True))
+        if isinstance(found, Cannot):
+            return str(found)
+        job = _core.Job()
+        digest = await self.blocking.run(lambda: _core.hash_file(output, job), cancel=job.cancel)
+        return None if digest == registered.layout.digest else "the bytes differ"
+
+    async def holders_left(self, keys: frozenset[Key]) -> int:
+        """How many of these keys some node still holds."""
+        return sum(map(bool, (await self.network.holders(keys)).values()))
+
+    def ops(self) -> list[dict[str, Any]]:
+        """The chain's heal ops, for a report."""
+        return [
+            {
+                "id": op.op_id,
+                "ticket": op.ticket,
+                "healer": op.healer,
+                "verifiers": list(op.verifiers),
+                "status": op.status.name,
+                "result_hash": op.result_hash,
+            }
+            for op in self.chain.state.ops.values()
+        ]
+
+    def votes(self) -> list[dict[str, Any]]:
+        """The votes that the chain has accepted, for a report."""
+        return [
+            {
+                "op": tx.message.op_id,
+                "verifier": tx.creator,
+                "verified": tx.message.verified,
+                "hash": tx.message.hash,
+            }
+            for tx, result in self.chain.included
+            if result.code == 0 and not isinstance(tx.message, Claim)
+        ]
+
+    def save_chain(self, path: Path) -> None:
+        """Write down what the chain knows at its end."""
+        state = self.chain.state
+        document = {
+            "version": 1,
+            "height": state.height,
+            "epoch": state.epoch.epoch_id,
+            "ops": self.ops(),
+            "votes": self.votes(),
+            "tickets": [attrs.asdict(ticket) for ticket in state.tickets.values()],
+            "events": [
+                {"height": event.height, "type": event.kind, **dict(event.attributes)} for event in self.chain.events
+            ],
+        }
+        path.write_text(json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,114 @@
+"""The stories of a heal in a box: what is to happen, how fast, and what happened."""
+
+import enum
+import math
+from typing import Any, final
+
+from attrs import define, field, frozen
+
+from lep6.cascade.text import to_base64
+from lep6.devnet.phases import Phases
+
+
+class Scenario(enum.Enum):
+    """What is to happen."""
+
+    VERIFIED = "verified"
+    CORRUPT_HEALER = "corrupt-healer"
+    UNRECOVERABLE = "unrecoverable"
+    NO_QUORUM = "no-quorum"
+    HEALER_RESTART = "healer-restart"
+
+    @property
+    def ends_verified(self) -> bool:
+        """Whether the file comes back in the end."""
+        return self not in (Scenario.UNRECOVERABLE, Scenario.NO_QUORUM)
+
+
+@final
+@frozen
+class Pace:
+    """How fast the chain of a box goes: fast enough to watch, slow enough for the file."""
+
+    block_seconds: float
+    epoch_blocks: int
+    deadline_epochs: int = 6
+
+    @classmethod
+    def for_size(cls, size: int) -> "Pace":
+        """The pace for a file of so many bytes: a window of some seconds, and half a second for each MB."""
+        block, window = 0.1, 4.0 + size / 2e6
+        return cls(block, max(6, math.ceil(window / block / 6)))
+
+    @property
+    def window_seconds(self) -> float:
+        """How long an op is open."""
+        return self.block_seconds * self.epoch_blocks * self.deadline_epochs
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return (
+            f"a block every {self.block_seconds:g} s, epochs of {self.epoch_blocks} blocks,"
+            f" {self.deadline_epochs} epochs for a heal op: {self.window_seconds:.1f} s"
+        )
+
+
+@final
+@frozen
+class Plan:
+    """What the heal is to be."""
+
+    scenario: Scenario = Scenario.VERIFIED
+    nodes: int = 5
+    replicas: int = 2
+    surviving: float = 0.25
+    """Share of the symbols, and of the id files, that are left."""
+    seed: int = 1
+
+
+@final
+@define
+class Report(Phases):
+    """What happened."""
+
+    plan: Plan = field(kw_only=True)
+    digest: bytes = b""
+    size: int = 0
+    pace: str = ""
+    ops: list[dict[str, Any]] = field(factory=list)
+    votes: list[dict[str, Any]] = field(factory=list)
+    total: int = 0
+    needed: int = 0
+    surviving: int = 0
+    fetched: int = 0
+    published: int = 0
+    """Symbols."""
+    publishes: int = 0
+    """Times that a finalizer has published all of a staging."""
+    retrievable: bool = False
+    staging_left: int = 0
+    rows_left: int = 0
+    ending: str = ""
+    ended_as_expected: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {
+            "scenario": self.plan.scenario.value,
+            "seed": self.plan.seed,
+            "ended_as_expected": self.ended_as_expected,
+            "file": {"size": self.size, "blake3_b64": to_base64(self.digest)},
+            "ops": self.ops,
+            "votes": self.votes,
+            "symbols": {
+                "total": self.total,
+                "needed": self.needed,
+                "surviving": self.surviving,
+                "fetched": self.fetched,
+                "published": self.published,
+            },
+            "published": self.publishes > 0,
+            "retrievable": self.retrievable,
+            "staging_left": self.staging_left,
+            "timings_s": self.timings,
+        }

@@ -1,0 +1,57 @@
+"""Stand-ins for parts of a node that are not honest, or not lucky. Nothing of this is in the product."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar, final
+
+import trio
+from attrs import define, field
+
+from lep6.artefact_stream import ArtefactService
+from lep6.grpc import ServiceBase
+from lep6.ports import At
+from lep6.transaction import Claim, Included, Transaction
+from lep6.wire import supernode as wire
+
+T = TypeVar("T")
+
+
+@final
+@define(eq=False)
+class CorruptArtefacts(ServiceBase, wire.SelfHealingServiceBase):
+    """Serves what the honest service serves, with one byte of it changed."""
+
+    honest: ArtefactService
+    reply_seconds: float = 300.0
+
+    async def serve_reconstructed_artefacts(
+        self, message: wire.ServeReconstructedArtefactsRequest
+    ) -> AsyncGenerator[wire.ServeReconstructedArtefactsResponse, None]:
+        """Stream a file that is another in its first byte."""
+        is_first = True
+        async for reply in self.honest.serve_reconstructed_artefacts(message):
+            if is_first:
+                reply.chunk = bytes([reply.chunk[0] ^ 1]) + reply.chunk[1:]
+                is_first = False
+            yield reply
+
+
+@final
+@define(eq=False)
+class DiesAfterInclusion:
+    """Lets a node die once, when its claim is in a block and it is about to hear of it. A `Between`."""
+
+    die: Callable[[], None]
+    _claims: set[str] = field(factory=set)
+    has_died: bool = False
+
+    async def __call__(self, name: str, argument: Any, call: Callable[[], Awaitable[T]], /) -> T:
+        """Pass the call on; see the class."""
+        answer = await call()
+        if isinstance(argument, Transaction) and isinstance(argument.message, Claim):
+            self._claims.add(argument.tx_hash)
+        is_included = isinstance(answer, At) and isinstance(answer.value, Included)
+        if name == "lookup" and argument in self._claims and is_included and not self.has_died:
+            self.has_died = True
+            self.die()
+            await trio.sleep_forever()
+        return answer
