@@ -21,6 +21,7 @@ FLOORS = [
     {"cascade"},
     {"database", "blocking"},
     {"ports"},
+    {"transaction"},
     {"model"},
     {"keys"},
     {"wire"},

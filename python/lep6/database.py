@@ -24,6 +24,8 @@ T = TypeVar("T")
 BUSY_MILLISECONDS = 10_000
 """How long a unit waits for another process's transaction before it fails."""
 RETRY_MILLISECONDS = 100
+SYNCHRONOUS_FULL = 2
+"""SQLite's number for it."""
 SMALLEST_FILE = 512
 """Bytes of the smallest page, and so of the smallest database."""
 
@@ -65,6 +67,11 @@ class Database:
         finally:
             with trio.CancelScope(shield=True):  # bounded: no unit of work is running any more
                 await blocking.run(connection.close)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is committed survives a power cut."""
+        return bool(self._connection.pragma("synchronous") >= SYNCHRONOUS_FULL)
 
     async def write(self, unit: Callable[[apsw.Connection], T]) -> T:
         """Run a unit of work that may change the database.

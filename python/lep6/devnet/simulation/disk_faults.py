@@ -1,0 +1,107 @@
+"""Faults of a node's disk: no room, lost writes at a power cut, files that are gone or damaged."""
+
+import errno
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar, final
+
+import trio
+from attrs import define
+
+from lep6.cascade.staging import WORK_DIRECTORY
+from lep6.database import Database
+from lep6.devnet.node import LEDGER, STAGING
+from lep6.devnet.simulation.chance import Fault, Weather
+from lep6.errors import StoreUnavailable
+from lep6.heal.disk import op_ids
+
+T = TypeVar("T")
+
+WRITERS: Final = frozenset({"_make_room", "append", "reencode", "_seal", "write"})
+"""Pieces of blocking work that need room on the disk."""
+TRANSACTIONS: Final = "_Transaction.run"
+
+
+@final
+@define(eq=False)
+class FullDisk:
+    """Runs blocking work inline, on a disk that is full now and then. A `Blocking`."""
+
+    weather: Weather
+
+    async def run(self, work: Callable[[], T], /, *, cancel: Callable[[], object] | None = None) -> T:  # noqa: ARG002
+        """See `Blocking.run`."""
+        await trio.lowlevel.checkpoint()
+        function = work.func if isinstance(work, partial) else work
+        name: str = getattr(function, "__qualname__", "")
+        if name.endswith(TRANSACTIONS):
+            if _is_writing(function) and self.weather.strikes(Fault.STORE_BUSY, factor=0.2):
+                raise StoreUnavailable("the ledger is in use by another process (database is locked); try again")
+        elif name.rpartition(".")[2] in WRITERS and self.weather.strikes(Fault.NO_SPACE):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return work()
+
+
+def _is_writing(function: Any) -> bool:
+    return bool(function.__self__._is_write)  # noqa: SLF001 # tells writes from reads
+
+
+def save_at_power_cut(directory: Path, ledger: Database, aside: Path) -> None:
+    """Keep what a node's disk holds at this moment, to be brought back by `restore`.
+
+    A ledger that does not sync when it commits loses what it has in its log.
+    """
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(directory, aside, ignore=shutil.ignore_patterns("network.db*"))
+    if not ledger.is_durable:
+        (aside / f"{LEDGER}-wal").unlink(missing_ok=True)
+
+
+def restore(directory: Path, aside: Path, rng: Random) -> None:
+    """Bring a disk back as it was at the power cut, without the writes that had not been synced."""
+    for path in directory.iterdir():
+        if not path.name.startswith("network.db"):
+            _remove(path)
+    for path in sorted(aside.iterdir()):
+        path.rename(directory / path.name)
+    aside.rmdir()
+    staging = directory / STAGING
+    unsynced = [*staging.glob(f"{WORK_DIRECTORY}/*/*"), *staging.glob(".tmp-*/*")]
+    for path in sorted(unsynced):
+        with path.open("r+b") as file:
+            file.truncate(rng.randint(0, path.stat().st_size))
+
+
+def lose_files(directory: Path, weather: Weather) -> set[Fault]:
+    """Let a node come back to a disk from which something is gone, or on which something changed; what."""
+    lost: set[Fault] = set()
+    stagings = sorted(path for path in (directory / STAGING).glob("*") if op_ids({path.name}))
+    if weather.strikes(Fault.LEDGER_GONE):
+        for path in sorted(directory.glob(f"{LEDGER}*")):
+            path.unlink()
+        lost.add(Fault.LEDGER_GONE)
+    for path in stagings:
+        if weather.strikes(Fault.STAGING_GONE):
+            shutil.rmtree(path)
+            lost.add(Fault.STAGING_GONE)
+        elif weather.strikes(Fault.STAGING_DAMAGED, factor=0.5):
+            _damage(weather.random.choice(sorted(path.iterdir())), weather.random)
+            lost.add(Fault.STAGING_DAMAGED)
+    return lost
+
+
+def _damage(path: Path, rng: Random) -> None:
+    content = bytearray(path.read_bytes())
+    if content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

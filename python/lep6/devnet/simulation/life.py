@@ -1,0 +1,159 @@
+"""The life of a simulated node: it runs, is cut off at any step of any of its tasks, and comes back from its disk."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from math import exp, log
+from pathlib import Path
+from random import Random
+from typing import Final, final
+
+import trio
+from attrs import define, field
+
+from lep6.cascade.staging import MANIFEST
+from lep6.devnet.node import STAGING, Node, Surroundings, open_node
+from lep6.devnet.simulation.chain_faults import FaultyConnection
+from lep6.devnet.simulation.chance import Fault, Weather
+from lep6.devnet.simulation.disk_faults import lose_files, restore, save_at_power_cut
+from lep6.devnet.simulation.peer_faults import Streets, WatchedNetwork
+from lep6.devnet.simulation.witness import Witness
+from lep6.errors import StoreUnavailable
+from lep6.grpc import Server, Service
+from lep6.heal.disk import op_ids
+
+LEAST_STEPS: Final = 20
+MOST_STEPS: Final = 20_000
+"""Steps of a node's tasks after which it is cut off."""
+LONGEST_ABSENCE: Final = 90.0
+BACKLOG: Final = 16
+OPEN_SECONDS: Final = 5.0
+"""Between attempts to open a node."""
+
+ALIVE: ContextVar["Life"] = ContextVar("ALIVE")
+"""Whose task it is."""
+
+
+@final
+@define(eq=False)
+class Ties:
+    """What binds a node to the world until it is cut off."""
+
+    around: Surroundings
+    connection: FaultyConnection
+    networks: tuple[WatchedNetwork, ...]
+
+    def cut(self) -> None:
+        """Let nothing through any more."""
+        self.connection.is_dead = True
+        for network in self.networks:
+            network.is_dead = True
+
+
+@final
+@define(eq=False)
+class Life:
+    """One node."""
+
+    account: str
+    directory: Path
+    tie: Callable[[], Ties]
+    """Makes new ties for each life."""
+    serves: Callable[[Node], Service]
+    streets: Streets
+    weather: Weather
+    witness: Witness
+    random: Random
+    cuts_left: int
+    node: Node | None = field(default=None, init=False)
+    _steps_left: int = field(default=0, init=False)
+    _ties: Ties | None = field(default=None, init=False)
+    _died: trio.Event = field(init=False)
+
+    async def run(self) -> None:
+        """Live, die and come back, for ever."""
+        while True:
+            self._died = trio.Event()
+            self._ties = self.tie()
+            self._steps_left = self._fate() if self.cuts_left and not self.weather.is_calm else 0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._live)
+                await self._died.wait()
+                nursery.cancel_scope.cancel(reason="the node was cut off")
+            self.node = None
+            restore(self.directory, self._aside, self.random)
+            lost = lose_files(self.directory, self.weather)
+            if Fault.LEDGER_GONE in lost:
+                self.witness.forgets(self.account)
+            if lost - {Fault.LEDGER_GONE}:
+                self.witness.loses_stagings(self.account)
+            self.witness.note(
+                self.witness.name(self.account), f"comes back without {sorted(fault.name for fault in lost)}"
+            )
+            absence = self.random.uniform(0.0, LONGEST_ABSENCE)
+            await trio.sleep(max(0.0, min(absence, self.weather.story.calm_from - trio.current_time())))
+
+    def step(self) -> None:
+        """A task of the node has made a step."""
+        if self._steps_left:
+            self._steps_left -= 1
+            if not self._steps_left and not self.weather.is_calm:
+                self._cut()
+
+    def stagings(self) -> set[int]:
+        """The complete stagings on its disk."""
+        return op_ids({path.parent.name for path in (self.directory / STAGING).glob(f"*/{MANIFEST}")})
+
+    @property
+    def _aside(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.cut")
+
+    def _fate(self) -> int:
+        return int(exp(self.random.uniform(log(LEAST_STEPS), log(MOST_STEPS))))
+
+    def _cut(self) -> None:
+        """Cut the power: what is on the disk now is what there will be."""
+        if self.node is None or self._ties is None:
+            return
+        self.cuts_left -= 1
+        self.weather.counts[Fault.CRASH] += 1
+        self.witness.note(self.witness.name(self.account), "is cut off")
+        self._ties.cut()
+        ledger = self.node.service.ledger._database  # noqa: SLF001 # its syncs are looked at
+        save_at_power_cut(self.directory, ledger, self._aside)
+        self._died.set()
+
+    async def _live(self) -> None:
+        assert self._ties is not None  # noqa: S101 # `run` has just made them
+        ALIVE.set(self)
+        async with AsyncExitStack() as stack:
+            node = await self._open(stack, self._ties.around)
+            self.node = node
+            door, callers = trio.open_memory_channel[trio.abc.Stream](BACKLOG)
+            self.streets.doors[self.account] = door
+            server = Server([self.serves(node)])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node.service.run)
+                async with callers:
+                    async for stream in callers:
+                        nursery.start_soon(server.serve_stream, stream)
+
+
+    async def _open(self, stack: AsyncExitStack, around: Surroundings) -> Node:
+        """Open the node, as often as it takes: its ledger may be in use."""
+        while True:
+            try:
+                return await stack.enter_async_context(open_node(self.directory, self.account, around))
+            except StoreUnavailable:
+                await trio.sleep(OPEN_SECONDS)
+
+
+@final
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the nodes' tasks."""
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """See `trio.abc.Instrument`."""
+        life = task.context.get(ALIVE)
+        if life is not None:
+            life.step()
