@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
+from lep6.cli.devnet_simulate import simulate
 from lep6.cli.terminal import escaped, fail, print_json, run, size
 from lep6.devnet.heal_run import HealRun
 from lep6.devnet.phases import Phases
@@ -24,6 +25,9 @@ JSON_VERSION = 1
 @click.group(name="devnet")
 def group() -> None:
     """A Lumera network in a box."""
+
+
+group.add_command(simulate)
 
 
 @group.command()

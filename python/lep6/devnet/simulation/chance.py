@@ -62,7 +62,7 @@ class Story:
     liars: frozenset[int]
     """Nodes whose artefact server serves other bytes than were claimed."""
     foreigners: frozenset[int]
-    """Nodes that claim and serve a file of their own, consistently: a verifier's yes is right."""
+    """Nodes that claim and serve a file of their own, consistently: a verifier's yes is right. They do not vote."""
     naysayers: frozenset[int]
     """Nodes that vote no, whatever they get."""
     is_calm: bool
@@ -94,7 +94,7 @@ class Story:
             policy=rng.choice(tuple(UnreachablePolicy)),
             strict_signatures=rng.random() < 0.5,  # noqa: PLR2004
             liars=frozenset(rng.sample(numbers, rng.randint(1, 2))) if kind < 0.12 else frozenset(),  # noqa: PLR2004
-            foreigners=frozenset(rng.sample(numbers, 2)) if 0.12 <= kind < 0.22 else frozenset(),  # noqa: PLR2004
+            foreigners=frozenset(rng.sample(numbers, 1)) if 0.12 <= kind < 0.22 else frozenset(),  # noqa: PLR2004
             naysayers=frozenset(rng.sample(numbers, 1)) if 0.22 <= kind < 0.30 else frozenset(),  # noqa: PLR2004
             is_calm=rng.random() < 0.85,  # noqa: PLR2004
             rates=rates,

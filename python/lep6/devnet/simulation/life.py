@@ -138,7 +138,6 @@ class Life:
                     async for stream in callers:
                         nursery.start_soon(server.serve_stream, stream)
 
-
     async def _open(self, stack: AsyncExitStack, around: Surroundings) -> Node:
         """Open the node, as often as it takes: its ledger may be in use."""
         while True:

@@ -213,7 +213,7 @@ class Simulation:
             clock=SimulatedClock(skew),
             random=rng,
             settings=Settings(verifier_unreachable_policy=self.story.policy, block=BLOCK_SECONDS),
-            watch=partial(self.witness.hears, account),
+            watch=lambda event: None if connection.is_dead else self.witness.hears(account, event),
             strict_signatures=self.story.strict_signatures,
         )
         return Ties(around, connection, (others, everything))

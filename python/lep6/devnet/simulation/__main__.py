@@ -1,0 +1,28 @@
+"""Runs seeds in a process of its own: `python -m lep6.devnet.simulation FIRST COUNT STEP`, a line of JSON for each."""
+
+import json
+import sys
+
+import attrs
+import structlog
+
+from lep6.devnet.simulation.run import Outcome, simulate
+
+
+def main(first: int, count: int, step: int) -> None:
+    """Run `count` seeds, from `first` in steps, and print what came of them."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    for seed in range(first, first + count * step, step):
+        sys.stdout.write(json.dumps(attrs.asdict(_outcome(seed))) + "\n")
+        sys.stdout.flush()
+
+
+def _outcome(seed: int) -> Outcome:
+    try:
+        return simulate(seed)
+    except Exception as error:  # noqa: BLE001 # a run that breaks off is one that fails
+        return Outcome(seed, (f"the run broke off: {error!r}",), "", 0, 0, 0, 0, 0, ())
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
