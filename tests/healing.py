@@ -21,6 +21,7 @@ from attrs import define, evolve, field, frozen
 from structlog.testing import capture_logs
 
 from artefact_stream.ends import Answer, Asked, Play, Scripted, ask_over
+from lep6.cascade.staging import MANIFEST
 from lep6.cascade.text import to_base64
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord, Tx
@@ -345,8 +346,12 @@ class Life:
     def staging(self, op_id: int) -> Path:
         return self.directory / STAGING / str(op_id)
 
-    def is_staged(self, op_id: int) -> bool:
-        return (self.staging(op_id) / "manifest.json").exists()
+    def is_staged(self, op_id: int = 1) -> bool:
+        return (self.staging(op_id) / MANIFEST).exists()
+
+    def manifest(self, op_id: int = 1) -> bytes:
+        """What tells a staging from any other of the same file."""
+        return (self.staging(op_id) / MANIFEST).read_bytes()
 
     def on_disk(self) -> set[str]:
         """All that lies below its staging root, but for an empty place of work areas."""
@@ -446,6 +451,28 @@ class HealingWorld:
         life.source = ScriptedSource(list(script) or [honest])
         await life.start()
         return life
+
+    async def start_claimed(self, number: int = 0, **settings: Any) -> Life:
+        """Start a node, and let it heal an op until it knows that its claim was accepted."""
+        life = await self.start(number, **settings)
+        self.put_op(healer=number)
+        await self.until(lambda: life.seen(What.ACCEPTED))
+        assert self.status() is HealOpStatus.HEALER_REPORTED
+        return life
+
+    def freeze(self, life: Life) -> None:
+        """Let the chain be always at this height, for a node."""
+        height = self.chain.height
+        life.client.lag = lambda: self.chain.height - height
+
+    def thaw(self, life: Life) -> None:
+        life.client.lag = lambda: 0
+
+    def make_poor(self, life: Life, balance: int = 0) -> int:
+        """Set what an account can pay with; what it had."""
+        account = self.chain.state.accounts[life.account]
+        self.chain.add_account(account.address, balance, number=account.number, sequence=account.sequence)
+        return account.balance
 
     def stand_in(self, number: int, *plays: Play) -> Scripted:
         """In the place of a node's artefact server: does this to its calls, the last thing for ever."""

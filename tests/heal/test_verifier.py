@@ -394,15 +394,14 @@ async def test_verification_already_submitted_in_a_block_is_success(world):
 async def test_a_refused_vote_leaves_no_row_and_is_sent_again_as_it_was(world):
     world.put_claimed()
     verifier = world.node(1)
-    account = world.chain.state.accounts[verifier.account]
-    world.chain.add_account(verifier.account, 0, number=account.number)
+    balance = world.make_poor(verifier)
     verifier.source = ScriptedSource([wrong_byte, honest])
     await verifier.start()
     await world.blocks(10)
     entries = await verifier.entries()
     assert not entries.verifications
     assert entries.intents[1].sent is None
-    world.chain.add_account(verifier.account, account.balance, number=account.number)
+    world.make_poor(verifier, balance)
     assert await its_only_vote(world) == entries.intents[1].says
     assert len(verifier.source.opened) == 1
 
@@ -432,7 +431,7 @@ async def test_a_vote_on_an_op_that_is_over_is_forgotten_and_not_sent(world):
     """Others decided it while this node's fee could not be paid."""
     world.put_claimed()
     verifier = world.node(1)
-    world.chain.add_account(verifier.account, 0, number=world.chain.state.accounts[verifier.account].number)
+    world.make_poor(verifier)
     verifier.source = ScriptedSource([honest])
     await verifier.start()
     await world.until(lambda: verifier.seen(What.DECIDED))
