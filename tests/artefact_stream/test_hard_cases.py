@@ -77,7 +77,7 @@ async def test_a_request_with_fields_of_the_wrong_type_does_not_reach_the_chain(
         call = channel.request(PATH, Cardinality.UNARY_STREAM, Encoded, Reply)
         with pytest.raises(RpcError) as refused:
             await ask(call, Encoded(content))
-    assert served.heal_ops.asked == []
+    assert served.heal_ops.inner.asked == []
     assert "handler failed" not in str(refused.value)
 
 

@@ -235,7 +235,7 @@ def test_a_rebuild_is_for_an_op_of_ours_that_lacks_its_file_and_has_time():
         assert step.op == op
         assert op.healer == US
         assert facts.duty.is_window_open
-        assert facts.staged is None
+        assert not facts.is_staged
         assert (op.status in TAKES_CLAIM and facts.row is None and facts.sight.is_current) or op.status is REPORTED
 
 
@@ -694,3 +694,13 @@ def test_what_a_block_has_counts_however_far_behind_the_answering_node_is():
 
 def test_a_look_up_never_makes_an_accepted_transaction_of_an_absent_one():
     assert all(fate(SENT, Absent(), height) is not Fate.ACCEPTED for height in range(300))
+
+
+def test_a_staging_of_another_file_than_was_claimed_is_not_served_and_not_claimed():
+    op = HealOp(5, Ticket("7"), US, ("lumera1other",), REPORTED, OURS)
+    row = ClaimRow(5, Ticket("7"), OURS, "5", ClaimState.ACCEPTED, 1.0)
+    facts = HealerFacts(Duty(US, True, True), row, None, ANOTHER, False, Sight(op, True, True), Fate.UNSENT)
+    assert healer_step(facts) == Reconstruct(op)
+    op = evolve(op, status=HealOpStatus.SCHEDULED, result_hash="")
+    facts = evolve(facts, row=None, told=Claim(5, Ticket("7"), OURS), sight=Sight(op, True, True))
+    assert healer_step(facts) == Reconstruct(op)

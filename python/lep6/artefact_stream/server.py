@@ -16,6 +16,7 @@ from lep6 import _core
 from lep6.cascade.staging import Staged, open_staged
 from lep6.errors import ChainUnavailable, InvalidArtefact, RpcRefused
 from lep6.grpc import Request, ServiceBase
+from lep6.heal.hashes import is_same_hash
 from lep6.model import HealOp, HealOpStatus
 from lep6.observe import get_logger
 from lep6.ports import Blocking, HealOps, IdentityResolver
@@ -117,7 +118,9 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         except (InvalidArtefact, OSError) as error:
             raise self._trouble(op, error) from error
         if staged.manifest.ticket != op.ticket:
-            raise _damaged(op, f"it is that of ticket {staged.manifest.ticket}")
+            raise self._unfit(op, f"it is that of ticket {staged.manifest.ticket}")
+        if not is_same_hash(staged.manifest.manifest_hash, op.result_hash):
+            raise self._unfit(op, f"its hash is {staged.manifest.manifest_hash}, not what was claimed")
         return staged
 
     def _opened(self, op: HealOp, staged: Staged) -> BinaryIO:
@@ -133,7 +136,11 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         if isinstance(error, OSError) and error.errno in LOCAL_TROUBLE:
             log.warning("staging_out_of_reach", op_id=op.op_id, reason=str(error))
             return RpcRefused(Status.UNAVAILABLE, "the node is overloaded; try again later")
-        return _damaged(op, error)
+        return self._unfit(op, error)
+
+    def _unfit(self, op: HealOp, reason: object) -> RpcRefused:
+        self.damaged(op.op_id)
+        return _damaged(op, reason)
 
 
 class _Served:

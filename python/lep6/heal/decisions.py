@@ -149,7 +149,7 @@ class HealerFacts:
     staged: str | None
     """Manifest hash of the complete, sound staging on disk; `None` where there is none."""
     has_rest: bool
-    """Whether a work area or a damaged staging of the op lies on disk."""
+    """Whether anything else of the op lies on disk: a work area, a damaged staging, debris."""
     sight: Sight | None
     """What the chain said; `None` when it did not answer."""
     carried: Fate
@@ -161,6 +161,11 @@ class HealerFacts:
         if self.row is not None:
             return self.row.manifest_hash
         return self.staged if self.told is None else self.told.manifest_hash
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether what is staged is what we have claimed, claim, or would claim."""
+        return self.staged is not None and is_same_hash(self.staged, self.manifest_hash or "")
 
     @property
     def has_anything(self) -> bool:
@@ -203,10 +208,10 @@ def _after_claim(op: HealOp, sight: Sight, facts: HealerFacts) -> HealerStep:
         if ours is not None:
             return RecordClaim(facts.told or Claim(op.op_id, op.ticket, ours))
         return _ending(sight) if facts.has_rest else Wait()
-    if facts.staged is None:
+    if ours is None or not facts.is_staged:
         # The claim stands, so there has to be something to serve.
         return Reconstruct(op) if facts.duty.is_window_open else Wait()
-    return Serve() if row is not None else RecordClaim(facts.told or Claim(op.op_id, op.ticket, facts.staged))
+    return Serve() if row is not None else RecordClaim(facts.told or Claim(op.op_id, op.ticket, ours))
 
 
 def _before_claim(op: HealOp, facts: HealerFacts) -> HealerStep:
@@ -214,11 +219,12 @@ def _before_claim(op: HealOp, facts: HealerFacts) -> HealerStep:
     duty, told = facts.duty, facts.told
     if not duty.is_window_open:
         return Wait()
-    if facts.staged is None:
+    ours = facts.manifest_hash
+    if ours is None or not facts.is_staged:
         return Reconstruct(op) if duty.may_start or told is not None else Wait()
     if facts.carried is not Fate.UNSENT:
         return Wait()
-    return SendClaim(op, told or Claim(op.op_id, op.ticket, facts.staged))
+    return SendClaim(op, told or Claim(op.op_id, op.ticket, ours))
 
 
 @final
@@ -282,6 +288,8 @@ def verifier_step(facts: VerifierFacts) -> VerifierStep:
         return Forget() if sight.is_current and sight.is_confirmed else Confirm()
     if row is not None or op.status is not HealOpStatus.HEALER_REPORTED or not facts.duty.is_window_open:
         return Wait()
+    if not sight.is_current:
+        return Wait()
     if verdict is not None:
         return SendVote(op, verdict) if facts.carried is Fate.UNSENT else Wait()
-    return Verify(op) if facts.duty.may_start and sight.is_current else Wait()
+    return Verify(op) if facts.duty.may_start else Wait()

@@ -1,5 +1,6 @@
 """What lies on this node's disk of its heal ops: stagings, work areas, and damaged stagings that were set aside."""
 
+import re
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,12 @@ from lep6.errors import InvalidArtefact
 from lep6.observe import Progress, get_logger
 from lep6.ports import Blocking
 
+_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
+
 log = get_logger("heal.disk")
 
-MOST_DIGITS: Final = 20
-"""Of a heal op's id, which has 64 bits."""
+LARGEST_ID: Final = 2**63 - 1
+"""Of a heal op, as far as the ledger goes. The chain counts from 1."""
 
 
 @final
@@ -90,8 +93,4 @@ class Disk:
 
 def op_ids(names: AbstractSet[str]) -> set[int]:
     """Those names that are ids of heal ops, as we write them."""
-    return {
-        int(name)
-        for name in names
-        if name.isascii() and name.isdigit() and not name.startswith("0") and len(name) <= MOST_DIGITS
-    }
+    return {int(name) for name in names if _ID.fullmatch(name) and int(name) <= LARGEST_ID}

@@ -43,7 +43,7 @@ from lep6.heal.submission import Submissions
 from lep6.model import Action, HealOp, Ticket
 from lep6.observe import get_logger
 from lep6.ports import Clock
-from lep6.transaction import Claim, Pooled
+from lep6.transaction import Claim
 
 log = get_logger("heal.healer")
 
@@ -105,13 +105,16 @@ class Healer:
         carried = await self.submissions.fate(intent if told is not None else None)
         is_settled = row is not None and row.state is not ClaimState.ACCEPTED
         sight = None if is_settled else await self.sight.look(op_id)
-        staged = await self.disk.staged(op_id)
+        if intent is not None and intent.sent is not None and told is not None and carried is Fate.UNSENT:
+            await self.submissions.bury(intent, sight.op if sight is not None else None)
+        staged, names = await self.disk.staged(op_id), await self.disk.names()
+        debris = names.rests if staged is not None else names.rests | names.staged
         facts = HealerFacts(
             duty=self.sight.duty(sight.op if sight is not None else None),
             row=row,
             told=told,
             staged=staged.manifest.manifest_hash if staged is not None else None,
-            has_rest=op_id in op_ids((await self.disk.names()).rests),
+            has_rest=op_id in op_ids(debris),
             sight=sight,
             carried=carried,
         )
@@ -175,13 +178,11 @@ class Healer:
         return None
 
     async def _claim(self, op: HealOp, says: Claim, *, is_journalled: bool) -> bool:
-        if not self.pauses.is_due(op.op_id):
+        if not self.submissions.is_due(op.op_id):
             return False
         if not is_journalled:
             await self.ledger.journal(Intent(op.op_id, op.ticket, says))
-        answer = await self.submissions.send(op, says)
-        if not isinstance(answer, Pooled):
-            self._defer(op.op_id, op, _Failure(f"the claim is not in a mempool: {answer}"))
+        await self.submissions.send(op, says)
         return True
 
     async def _record(self, says: Claim) -> None:
@@ -193,7 +194,7 @@ class Healer:
                 await self.ledger.record_claim(row)
             except ClaimAlreadyRecorded:
                 await self.ledger.forget_intent(says.op_id, Role.HEALER)
-        self.pauses.forget(says.op_id)
+        self.submissions.forget(says.op_id)
         self.watch(Event(What.ACCEPTED, says.op_id, "claim"))
         log.info("claim_accepted", op_id=says.op_id, ticket=says.ticket)
 
@@ -235,6 +236,7 @@ class Healer:
     def _forget(self, op_id: int) -> None:
         self._sound.discard(op_id)
         self.pauses.forget(op_id)
+        self.submissions.forget(op_id)
         self.sight.forget(op_id)
 
 

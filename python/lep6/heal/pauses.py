@@ -28,10 +28,10 @@ class Pauses:
         return trio.current_time() >= self._due.get(op_id, 0.0)
 
     def failed(self, op_id: int, *, at_most: float) -> None:
-        """Note a failure. The pause will not be longer than `at_most` seconds."""
+        """Note a failure. The pause will be at most `at_most` seconds, or the first pause, which is always made."""
         failures = self._failures[op_id] = self._failures.get(op_id, 0) + 1
-        pause = min(self.first * 2 ** min(failures - 1, MOST_DOUBLINGS), self.longest, max(at_most, self.first))
-        self._due[op_id] = trio.current_time() + pause * self.random.uniform(0.5, 1.5)
+        pause = self.first * 2 ** min(failures - 1, MOST_DOUBLINGS) * self.random.uniform(0.5, 1.5)
+        self._due[op_id] = trio.current_time() + min(pause, self.longest, max(at_most, self.first))
 
     def failures(self, op_id: int) -> int:
         """How often it has failed in a row."""

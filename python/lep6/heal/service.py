@@ -78,7 +78,7 @@ class HealService:
         self.sight = ChainSight(
             self.ledger.account, self.chain, self.clock, settings.query, settings.block, is_enabled=settings.is_enabled
         )
-        submissions = Submissions(self.sight, self.ledger, self.watch)
+        submissions = Submissions(self.sight, self.ledger, self._pauses(), self.watch)
         publisher = Publisher(self.network, self.ledger, self.blocking, self.progress, self.random, self.clock)
         reseeder = Reseeder(
             self.disk.root,
@@ -105,7 +105,7 @@ class HealService:
             reseeder,
             finalizer,
             trio.CapacityLimiter(settings.reconstructs),
-            Pauses(settings.backoff, settings.longest_backoff, self.random),
+            self._pauses(),
             settings,
             self.clock,
             self.watch,
@@ -117,12 +117,14 @@ class HealService:
             self.source,
             self.blocking,
             trio.CapacityLimiter(settings.verifications),
-            Pauses(settings.backoff, settings.longest_backoff, self.random),
             settings,
             self.clock,
             self.random,
             self.watch,
         )
+
+    def _pauses(self) -> Pauses:
+        return Pauses(self.settings.backoff, self.settings.longest_backoff, self.random)
 
     def suspect(self, op_id: int) -> None:
         """What is staged for an op was found damaged while it was served."""

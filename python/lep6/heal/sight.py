@@ -105,6 +105,9 @@ class ChainSight:
         """Ask for the newest block and the parameters. Without an answer they stay as they were, the mode unknown."""
         try:
             await self._refresh_block()
+        except ChainUnavailable as error:
+            log.warning("chain_unavailable", what="newest block", reason=str(error))
+        try:
             self.parameters = (await self._ask(self.chain.parameters)).value
             self.is_mode_known = True
         except ChainUnavailable as error:

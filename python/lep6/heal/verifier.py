@@ -37,7 +37,6 @@ from lep6.heal.events import Event, Watch, What
 from lep6.heal.finalizer import TIDY_SECONDS
 from lep6.heal.hashes import digest_in
 from lep6.heal.ledger import Ledger
-from lep6.heal.pauses import PAUSES_PER_WINDOW, Pauses
 from lep6.heal.rows import Intent, Role, VerificationRow
 from lep6.heal.settings import Settings, UnreachablePolicy
 from lep6.heal.sight import ChainSight
@@ -46,7 +45,7 @@ from lep6.heal.verdict import NoFile, Reason, WholeFile, vote_on
 from lep6.model import HealOp, HealOpStatus
 from lep6.observe import get_logger
 from lep6.ports import ArtefactSource, Blocking, Clock
-from lep6.transaction import Pooled, Refusal, Refused, Vote
+from lep6.transaction import Refusal, Refused, Vote
 
 log = get_logger("heal.verifier")
 
@@ -67,7 +66,6 @@ class Verifier:
     source: ArtefactSource
     blocking: Blocking
     slots: trio.CapacityLimiter
-    pauses: Pauses
     settings: Settings
     clock: Clock
     random: Random
@@ -95,6 +93,8 @@ class Verifier:
         verdict = intent.says if intent is not None and isinstance(intent.says, Vote) else None
         carried = await self.submissions.fate(intent if verdict is not None else None)
         sight = await self.sight.look(op_id)
+        if intent is not None and intent.sent is not None and verdict is not None and carried is Fate.UNSENT:
+            await self.submissions.bury(intent, sight.op if sight is not None else None)
         duty = self.sight.duty(sight.op if sight is not None else None)
         return VerifierFacts(duty, entries.verifications.get(op_id), verdict, sight, carried)
 
@@ -112,15 +112,13 @@ class Verifier:
                 return True
             case Forget():
                 await self.ledger.forget_verification(op_id)
-                self.pauses.forget(op_id)
+                self.submissions.forget(op_id)
                 self.sight.forget(op_id)
                 return False
             case _ as never:
                 assert_never(never)
 
     async def _verify(self, op: HealOp) -> bool:
-        if not self.pauses.is_due(op.op_id):
-            return False
         metadata = await self._metadata(op)
         if metadata is not None and digest_in(op.result_hash) != metadata.digest:
             log.warning("claim_is_not_the_data_hash", op_id=op.op_id, ticket=op.ticket, claimed=op.result_hash)
@@ -209,14 +207,10 @@ class Verifier:
         return WholeFile(hasher.digest())
 
     async def _send(self, op: HealOp, vote: Vote) -> bool:
-        if not self.pauses.is_due(op.op_id):
+        if not self.submissions.is_due(op.op_id):
             return False
-        answer = await self.submissions.send(op, vote)
-        if answer == Refused(Refusal.VOTE_EXISTS):
+        if await self.submissions.send(op, vote) == Refused(Refusal.VOTE_EXISTS):
             await self._record(vote)  # by an earlier transaction: it is what we wanted
-        elif not isinstance(answer, Pooled):
-            self.pauses.failed(op.op_id, at_most=self.sight.seconds_left(op) / PAUSES_PER_WINDOW)
-            self.watch(Event(What.DEFERRED, op.op_id, f"the vote is not in a mempool: {answer}"))
         return True
 
     async def _record(self, vote: Vote) -> None:
@@ -227,7 +221,7 @@ class Verifier:
                 await self.ledger.record_verification(row)
             except VerificationAlreadyRecorded:
                 await self.ledger.forget_intent(vote.op_id, Role.VERIFIER)
-        self.pauses.forget(vote.op_id)
+        self.submissions.forget(vote.op_id)
         self.watch(Event(What.ACCEPTED, vote.op_id, "vote"))
         log.info("vote_accepted", op_id=vote.op_id, verified=vote.verified)
 
