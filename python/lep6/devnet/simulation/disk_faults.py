@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final, TypeVar, final
 
 import trio
-from attrs import define
+from attrs import define, frozen
 
 from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.database import Database
@@ -75,22 +75,32 @@ def restore(directory: Path, aside: Path, rng: Random) -> None:
             file.truncate(rng.randint(0, path.stat().st_size))
 
 
-def lose_files(directory: Path, weather: Weather) -> set[Fault]:
-    """Let a node come back to a disk from which something is gone, or on which something changed; what."""
-    lost: set[Fault] = set()
+@final
+@frozen
+class Lost:
+    """What a node comes back without."""
+
+    ledger: bool
+    stagings: frozenset[int]
+    """Ops whose staging is gone, or damaged."""
+
+
+def lose_files(directory: Path, weather: Weather) -> Lost:
+    """Let a node come back to a disk from which something is gone, or on which something changed."""
+    lost: set[int] = set()
     stagings = sorted(path for path in (directory / STAGING).glob("*") if op_ids({path.name}))
-    if weather.strikes(Fault.LEDGER_GONE):
+    is_ledger_lost = weather.strikes(Fault.LEDGER_GONE)
+    if is_ledger_lost:
         for path in sorted(directory.glob(f"{LEDGER}*")):
             path.unlink()
-        lost.add(Fault.LEDGER_GONE)
     for path in stagings:
         if weather.strikes(Fault.STAGING_GONE):
             shutil.rmtree(path)
-            lost.add(Fault.STAGING_GONE)
+            lost.add(int(path.name))
         elif weather.strikes(Fault.STAGING_DAMAGED, factor=0.5):
             _damage(weather.random.choice(sorted(path.iterdir())), weather.random)
-            lost.add(Fault.STAGING_DAMAGED)
-    return lost
+            lost.add(int(path.name))
+    return Lost(is_ledger_lost, frozenset(lost))
 
 
 def _damage(path: Path, rng: Random) -> None:

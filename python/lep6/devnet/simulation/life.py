@@ -83,13 +83,10 @@ class Life:
             self.node = None
             restore(self.directory, self._aside, self.random)
             lost = lose_files(self.directory, self.weather)
-            if Fault.LEDGER_GONE in lost:
+            if lost.ledger:
                 self.witness.forgets(self.account)
-            if lost - {Fault.LEDGER_GONE}:
-                self.witness.loses_stagings(self.account)
-            self.witness.note(
-                self.witness.name(self.account), f"comes back without {sorted(fault.name for fault in lost)}"
-            )
+            self.witness.loses_stagings(self.account, lost.stagings)
+            self.witness.note(self.witness.name(self.account), f"comes back without {lost}")
             absence = self.random.uniform(0.0, LONGEST_ABSENCE)
             await trio.sleep(max(0.0, min(absence, self.weather.story.calm_from - trio.current_time())))
 

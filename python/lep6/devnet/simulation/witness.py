@@ -1,6 +1,7 @@
 """The witness: sees everything of a run, holds it against what must never happen, and keeps the trace."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final, final
 
@@ -39,6 +40,7 @@ class Witness:
     _refused: set[str] = field(factory=set)
     _decided: dict[tuple[str, int], str] = field(factory=dict)
     _staged: set[tuple[str, int]] = field(factory=set)
+    _spoilt: set[tuple[str, int]] = field(factory=set)
     _reported: int = 0
 
     @property
@@ -64,9 +66,10 @@ class Witness:
         self._sent = {place: sent for place, sent in self._sent.items() if place[0] != account}
         self._decided = {place: text for place, text in self._decided.items() if place[0] != account}
 
-    def loses_stagings(self, account: str) -> None:
-        """Stagings of a node were taken from it, or damaged."""
-        self._staged = {place for place in self._staged if place[0] != account}
+    def loses_stagings(self, account: str, op_ids: AbstractSet[int]) -> None:
+        """These stagings of a node were taken from it, or damaged: they are not good, until it has made them again."""
+        self._spoilt |= {(account, op_id) for op_id in op_ids}
+        self._staged -= self._spoilt
 
     def sends(self, account: str, transaction: Transaction) -> None:
         """A node sends a transaction."""
@@ -104,6 +107,8 @@ class Witness:
         self.note(who, f"{event.what.value} op {event.op_id} {text} {event.count}")
         if event.what is What.FAILED:
             self.blame(who, f"has a bug with op {event.op_id}: {event.text}")
+        elif event.what is What.RECONSTRUCTED:
+            self._spoilt.discard(place)
         elif event.what is What.PUBLISHED:
             self.published.add(place)
         elif event.what is What.DECIDED:
@@ -130,7 +135,7 @@ class Witness:
             self._staged.discard((account, op_id))
             if self._is_needed(account, op_id):
                 self.blame(self.name(account), f"has lost the good staging of op {op_id}")
-        self._staged |= {(account, op_id) for op_id in op_ids}
+        self._staged |= {(account, op_id) for op_id in op_ids} - self._spoilt
 
     def _is_needed(self, account: str, op_id: int) -> bool:
         op = self.chain.state.ops.get(op_id)
