@@ -1,1 +1,1 @@
-"""A Lumera network in a box. So far: the nodes' stores, and the walk of one file through disaster and back."""
+"""A Lumera network in a box: chain, network, nodes that really heal, scenarios, and a simulation that breaks all of it."""
