@@ -50,7 +50,8 @@ async def spoil_peers(network: EmbeddedNetwork, weather: Weather) -> None:
     while not weather.is_calm:
         for node in network.nodes:
             await node.behave(_behaviour(weather) if weather.strikes(Fault.PEER) else Behaviour())
-        await trio.sleep(weather.random.uniform(5.0, 40.0))
+        until_calm = weather.story.calm_from - trio.current_time()
+        await trio.sleep(max(0.0, min(weather.random.uniform(5.0, 40.0), until_calm)))
     for node in network.nodes:
         await node.behave(Behaviour())
 

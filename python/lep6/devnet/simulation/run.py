@@ -34,6 +34,7 @@ from lep6.devnet.simulation.peer_faults import Streets, WatchedNetwork, spoil_pe
 from lep6.devnet.simulation.pretenders import Foreigner, Naysayer
 from lep6.devnet.simulation.witness import Witness
 from lep6.devnet.stand_ins import CorruptArtefacts
+from lep6.devnet.store import Behaviour
 from lep6.grpc import Server, Service
 from lep6.heal.decisions import FINAL
 from lep6.heal.settings import Settings
@@ -306,6 +307,8 @@ class Simulation:
 
     async def _check_the_files(self, box: Box) -> None:
         """Delete every copy of all that survived; what was healed has to be there."""
+        for node in box.network.nodes:
+            await node.behave(Behaviour())
         for ticket, registered in self.registered.items():
             verified = [op for op in self._ops_of(ticket) if op.status is HealOpStatus.VERIFIED]
             if not verified or any(self.witness.numbers[op.healer] in self.story.foreigners for op in verified):
