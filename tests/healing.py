@@ -8,8 +8,8 @@ import inspect
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,7 +124,7 @@ def where(condition: Callable[[Any], bool], hook: Hook) -> Hook:
 
 @define(eq=False)
 class Fuse:
-    """Ends a node at one of the calls that it makes, before or after that has its effect."""
+    """Ends a node at one of the calls that it makes for an op, before or after that has its effect."""
 
     at: int
     is_after: bool
@@ -134,24 +134,28 @@ class Fuse:
     passed: int = 0
     is_dead: bool = False
 
-    async def carry(self, call: Effect) -> Any:
+    async def carry(self, call: Effect, *, is_kept: bool) -> Any:
+        """Make a call. `is_kept`: once it is made its answer comes, whatever is cancelled meanwhile."""
         if self.is_dead:
             raise Death
+        if not trio.lowlevel.current_task().name.endswith("HealService._walk"):
+            return await call()
         self.passed += 1
         is_here = self.passed == self.at
         if is_here and not self.is_after:
-            await self._blow()
+            await self._blow(is_kept=False)
         result = await call()
         if is_here and self.is_after:
-            await self._blow()
+            await self._blow(is_kept=is_kept)
         return result
 
-    async def _blow(self) -> None:
+    async def _blow(self, *, is_kept: bool) -> None:
         if self.is_death:
             self.is_dead = True
             raise Death
         self.stop()
-        await trio.lowlevel.checkpoint()
+        if not is_kept:
+            await trio.lowlevel.checkpoint()
 
 
 @define(eq=False)
@@ -163,17 +167,17 @@ class Passage:
     fuse: Fuse | None = None
     calls: list[tuple[str, Any]] = field(factory=list)
 
-    async def __call__(self, name: str, argument: Any, call: Effect, /) -> Any:
+    async def __call__(self, name: str, argument: Any, call: Effect, /, *, is_kept: bool = False) -> Any:
         self.calls.append((name, argument))
         hook = self.hooks.get(name)
 
         async def effect() -> Any:
             return await (call() if hook is None else hook(argument, call))
 
-        return await (effect() if self.fuse is None else self.fuse.carry(effect))
+        return await (effect() if self.fuse is None else self.fuse.carry(effect, is_kept=is_kept))
 
     async def run(self, work: Callable[[], Any], /, *, cancel: Callable[[], object] | None = None) -> Any:
-        return await self("blocking", work, lambda: BLOCKING.run(work))
+        return await self("blocking", work, lambda: BLOCKING.run(work), is_kept=cancel is None)
 
     def count(self, name: str) -> int:
         return sum(called == name for called, _ in self.calls)
@@ -195,7 +199,7 @@ class PassedNetwork:
 
 # Sources.
 
-Attempt = Callable[[HealOp], AsyncIterator[bytes]]
+Attempt = Callable[[HealOp], AsyncGenerator[bytes, None]]
 
 
 async def honest(_: HealOp) -> AsyncIterator[bytes]:
@@ -241,7 +245,8 @@ class ScriptedSource:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await trio.lowlevel.checkpoint()
-            yield attempt(op)
+            async with aclosing(attempt(op)) as chunks:
+                yield chunks
         finally:
             self.at_once -= 1
 
@@ -703,7 +708,7 @@ def check_transactions(world: HealingWorld) -> None:
 
 
 @contextmanager
-def _fast_directory(otherwise: Path) -> Iterator[Path]:
+def a_fast_directory(otherwise: Path) -> Iterator[Path]:
     """A directory in memory if the machine has one with room: there a sync costs nothing."""
     memory = Path("/dev/shm")  # noqa: S108
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM:
@@ -719,7 +724,7 @@ def in_a_world(**options: Any) -> Callable[[Callable[..., Awaitable[None]]], Cal
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         @wraps(test)
         async def run(*, tmp_path: Path, autojump_clock: Any, **arguments: Any) -> None:
-            with _fast_directory(tmp_path) as directory:
+            with a_fast_directory(tmp_path) as directory:
                 async with a_healing_world(directory, **options) as world:
                     await test(world, **arguments)
 
