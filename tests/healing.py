@@ -158,7 +158,7 @@ class Fuse:
             await trio.lowlevel.checkpoint()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Passage:
     """What every call of a node to chain, network and disk goes through. It is a `Between`, and a `Blocking`."""
 
@@ -254,7 +254,7 @@ class ScriptedSource:
 # Nodes.
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Life:
     """A node that is started, killed and started again from its directory."""
 
@@ -393,7 +393,7 @@ def _close_if_directory(descriptor: int) -> None:
 # The world.
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HealingWorld:
     """A chain, a network, a file, and the nodes that were started."""
 
