@@ -84,6 +84,7 @@ class Story:
         kind = rng.random()
         rates = {fault: rng.choice((0.0, 0.02, 0.1, 0.3)) for fault in Fault}
         rates |= {fault: rng.choice((0.0, 0.0, 0.15)) for fault in (Fault.LEDGER_GONE, Fault.STAGING_GONE)}
+        rates |= {fault: rng.choice((0.0, 0.1, 0.5, 0.9)) for fault in (Fault.UNREACHABLE, Fault.CUT_STREAM)}
         return cls(
             seed=seed,
             nodes=nodes,
