@@ -1,6 +1,7 @@
 """The healer: what it claims, when it does not, and what it remembers of it."""
 
 import errno
+import shutil
 
 import pytest
 import trio
@@ -101,7 +102,7 @@ async def test_the_intent_is_on_the_disk_before_its_transaction_is_sent(world):
 
 
 @pytest.mark.parametrize("method", ["prepare", "broadcast"])
-@pytest.mark.parametrize("why", [Refusal.FUNDS, Refusal.FEE, Refusal.MEMPOOL, Refusal.SEQUENCE, Refusal.OTHER])
+@pytest.mark.parametrize("why", [Refusal.FUNDS, Refusal.MEMPOOL, Refusal.SEQUENCE, Refusal.KEY, Refusal.WRONG_STATUS])
 @in_a_world()
 async def test_a_failed_submit_leaves_no_claim_row(world, method, why):
     """And the staging stays: the same claim goes out when the chain takes it."""
@@ -197,6 +198,19 @@ async def test_a_ticket_whose_action_the_chain_does_not_know_is_not_claimed(worl
     await world.blocks(12)
     assert "knows no action" in healer.seen(What.DEFERRED)[0].text
     assert await healer.is_clean()
+
+
+@in_a_world()
+async def test_a_disk_without_room_defers_the_claim_before_any_symbol_is_fetched(world, monkeypatch):
+    usage = shutil.disk_usage(world.box.directory)
+    healer = await world.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        world.put_op()
+        await world.until(lambda: len(healer.seen(What.DEFERRED)) > 1)
+        assert "1000 bytes free" in healer.seen(What.DEFERRED)[0].text
+        assert not healer.on_disk()
+    await world.until(lambda: world.status() is REPORTED)
 
 
 @in_a_world()

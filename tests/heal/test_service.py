@@ -172,6 +172,34 @@ async def test_a_gate_that_is_shut_drains(world, gate, with_restart):
     assert await world.reads_back_without_survivors()
 
 
+@pytest.mark.parametrize("gate", [unspecified, unanswered])
+@in_a_world()
+async def test_a_gate_that_shuts_in_mid_flight_stops_neither_a_reconstruct_nor_a_fetch(world, gate):
+    node = world.node()
+    node.source = ScriptedSource([honest])
+    is_shut = trio.Event()
+
+    async def waits(_, call):
+        await is_shut.wait()
+        return await call()
+
+    async def waits_then_gives(op):
+        await is_shut.wait()
+        async for chunk in honest(op):
+            yield chunk
+
+    node.source.script = [waits_then_gives]
+    node.passage.hooks["retrieve"] = waits
+    await node.start()
+    world.put_op(op_id=1)
+    world.put_claimed(op_id=2, healer=3, verifiers=(0, 4))
+    await world.until(lambda: node.passage.count("retrieve") and node.source.opened)
+    await gate(world, node)
+    await world.blocks(6)
+    is_shut.set()
+    await world.until(lambda: world.claims() and world.votes())
+
+
 @in_a_world()
 async def test_the_parameters_query_may_fail_for_an_hour_and_the_drain_goes_on(world):
     await world.disaster()

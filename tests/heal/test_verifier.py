@@ -426,18 +426,28 @@ async def test_a_place_in_the_mempool_makes_no_row(world):
     assert list((await verifier.entries()).verifications) == [1]
 
 
+@pytest.mark.parametrize("is_accepted", [False, True])
+@pytest.mark.parametrize("status", [HealOpStatus.VERIFIED, HealOpStatus.FAILED, HealOpStatus.EXPIRED, None])
 @in_a_world()
-async def test_a_vote_on_an_op_that_is_over_is_forgotten_and_not_sent(world):
-    """Others decided it while this node's fee could not be paid."""
+async def test_a_vote_on_an_op_that_is_over_is_forgotten_after_two_heights(world, status, is_accepted):
+    """Accepted, or not even sent since the fee could not be paid."""
     world.put_claimed()
     verifier = world.node(1)
-    world.make_poor(verifier)
+    if not is_accepted:
+        world.make_poor(verifier)
     verifier.source = ScriptedSource([honest])
     await verifier.start()
-    await world.until(lambda: verifier.seen(What.DECIDED))
-    world.move(HealOpStatus.VERIFIED)
+    await world.until(lambda: verifier.seen(What.ACCEPTED if is_accepted else What.DECIDED))
+    if status is None:
+        world.prune()
+    else:
+        world.move(status)
+    world.freeze(verifier)
+    await world.blocks(15)
+    assert not await verifier.is_clean()
+    world.thaw(verifier)
     await world.until(verifier.is_clean)
-    assert not world.votes()
+    assert len(world.votes()) == is_accepted
 
 
 @in_a_world()
