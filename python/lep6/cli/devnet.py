@@ -1,5 +1,6 @@
 """`lep6 devnet`: a Lumera network in a box."""
 
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
 from lep6.cli.devnet_simulate import simulate
-from lep6.cli.terminal import escaped, fail, print_json, run, size
+from lep6.cli.terminal import escaped, fail, print_json, printable, run, size
 from lep6.devnet.heal_run import HealRun
 from lep6.devnet.phases import Phases
 from lep6.devnet.rescue import Disaster, Rescue, Story
-from lep6.devnet.scenario import Plan, Report, Scenario
+from lep6.devnet.scenario import Pace, Plan, Report, Scenario
 from lep6.errors import OutputExists
 from lep6.observe import Progress
 
@@ -25,6 +27,13 @@ JSON_VERSION = 1
 @click.group(name="devnet")
 def group() -> None:
     """A Lumera network in a box."""
+
+
+def _number(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """A share that is a number."""
+    if math.isnan(value):
+        raise click.BadParameter("it is not a number")
+    return value
 
 
 group.add_command(simulate)
@@ -42,6 +51,7 @@ group.add_command(simulate)
     default=0.25,
     show_default=True,
     type=click.FloatRange(0.0, 0.75),
+    callback=_number,
     help="Share of the symbols that survives the disaster; the rest must do for reading the file back.",
 )
 @click.option("--seed", default=1, show_default=True, help="Decides which nodes and symbols are lost.")
@@ -99,8 +109,9 @@ def rescue(
     "--surviving",
     default=0.25,
     show_default=True,
-    type=click.FloatRange(0.0, 1.0),
-    help="Share of the symbols, and of the id files, that survives the disaster.",
+    type=click.FloatRange(0.0, 0.75),
+    callback=_number,
+    help="Share of the symbols, and of the id files, that survives the disaster; the rest must do for reading back.",
 )
 @click.option("--seed", default=1, show_default=True, help="Decides what is lost.")
 @click.option(
@@ -132,6 +143,8 @@ def heal(
     if nodes - 1 < replicas:
         fail(f"{nodes} nodes cannot hold {replicas} copies of a value beside the healer's own", 2)
     plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"the chain: {Pace.for_size(file.stat().st_size)}")
     with tempfile.TemporaryDirectory(prefix="lep6-heal-") as temporary:
 
         async def work(blocking: Threads, progress: Progress) -> Report:
@@ -154,13 +167,14 @@ async def _must_be_empty(directory: Path, blocking: Threads) -> None:
 
 
 def _print_report(file: Path, report: Report) -> None:
-    console = Console()
+    console = Console(emoji=False)
     _print_phases(console, f"{file.name}, {size(report.size)}: {report.plan.scenario.value}", report)
     ops = Table()
     for title in ("op", "healer", "verifiers", "votes", "status", "result hash"):
         ops.add_column(title, overflow="fold")
     for op in report.ops:
-        votes = ["yes" if vote["verified"] else "no" for vote in report.votes if vote["op"] == op["id"]]
+        said = {vote["verifier"]: vote["verified"] for vote in report.votes if vote["op"] == op["id"]}
+        votes = [{True: "yes", False: "no", None: "-"}[said.get(verifier)] for verifier in op["verifiers"]]
         ops.add_row(
             str(op["id"]),
             op["healer"][-6:],
@@ -170,14 +184,15 @@ def _print_report(file: Path, report: Report) -> None:
             op["result_hash"],
         )
     console.print(ops)
-    console.print(f"the chain: {report.pace}", highlight=False)
     colour = "green" if report.ended_as_expected else "red"
     verdict = "as it should end" if report.ended_as_expected else "NOT as it should end"
     console.print(f"[bold {colour}]{verdict}:[/] {escaped(report.ending)}", highlight=False, soft_wrap=True)
+    for complaint in report.complaints:
+        console.print(f"  {escaped(complaint)}", highlight=False, soft_wrap=True)
 
 
 def _print_phases(console: Console, title: str, phases: Phases) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     table.add_column("phase", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
     table.add_column("result", overflow="fold")
@@ -187,7 +202,7 @@ def _print_phases(console: Console, title: str, phases: Phases) -> None:
 
 
 def _print_story(story: Story) -> None:
-    console = Console()
+    console = Console(emoji=False)
     _print_phases(console, f"{story.file.name}, {size(story.size)}", story)
     colour = "green" if story.recovered else "red"
     verdict = "recovered" if story.recovered else "NOT recovered"

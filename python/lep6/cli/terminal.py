@@ -12,6 +12,7 @@ import structlog
 import trio
 from attrs import define, field
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from lep6._core import Job
@@ -39,17 +40,35 @@ def run(work: Callable[[Threads, Watching], Awaitable[T]]) -> T:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         fail("interrupted", EXIT_INTERRUPTED)
+    except BaseExceptionGroup as group:
+        # Of a nursery: what matters is the same as above, unless a bug is among it.
+        if group.split((KeyboardInterrupt, trio.Cancelled))[1] is None:
+            fail("interrupted", EXIT_INTERRUPTED)
+        if group.split((Lep6Error, OSError, trio.Cancelled))[1] is None:
+            fail(str(_first(group)), EXIT_BAD_INPUT)
+        raise
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is no group, and no cancellation."""
+    errors = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+    return _first(errors[0]) if isinstance(errors[0], BaseExceptionGroup) else errors[0]
 
 
 def fail(message: str, code: int) -> NoReturn:
     """End the process with one line on standard error."""
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]lep6:[/] {escaped(message)}", highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(f"[bold red]lep6:[/] {escaped(message)}", highlight=False)
     sys.exit(code)
 
 
 def escaped(text: str) -> str:
     """Text in which rich finds no markup."""
-    return text.replace("[", r"\[")
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Text that any terminal takes."""
+    return text.encode(errors="replace").decode()
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from random import Random
 from typing import Any, Final, final
@@ -88,7 +89,7 @@ class Box:
         digest = await self.blocking.run(lambda: _core.hash_file(output, job), cancel=job.cancel)
         return None if digest == registered.layout.digest else "the bytes differ"
 
-    async def holders_left(self, keys: frozenset[Key]) -> int:
+    async def holders_left(self, keys: Collection[Key]) -> int:
         """How many of these keys some node still holds."""
         return sum(map(bool, (await self.network.holders(keys)).values()))
 
@@ -117,6 +118,12 @@ class Box:
             }
             for tx, result in self.chain.included
             if result.code == 0 and not isinstance(tx.message, Claim)
+        ]
+
+    def claims(self) -> list[int]:
+        """The ops whose claim the chain has accepted."""
+        return [
+            tx.message.op_id for tx, result in self.chain.included if result.code == 0 and isinstance(tx.message, Claim)
         ]
 
     def save_chain(self, path: Path) -> None:

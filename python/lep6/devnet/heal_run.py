@@ -12,17 +12,19 @@ from attrs import define, field
 from lep6 import _core
 from lep6.beside import beside
 from lep6.blocking import WallClock
+from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
+from lep6.devnet.judgement import Evidence, complaints
 from lep6.devnet.loopback import Blocks, Directory, Life
 from lep6.devnet.network import EmbeddedNetwork
-from lep6.devnet.node import STAGING, Node, Surroundings
+from lep6.devnet.node import STAGING, Node, Surroundings, open_node
 from lep6.devnet.registration import Registered
 from lep6.devnet.scenario import Pace, Plan, Report, Scenario
-from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion
+from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion, corrupt_digest
 from lep6.grpc import Service
 from lep6.heal.decisions import FINAL
 from lep6.heal.events import Event, What
@@ -33,6 +35,7 @@ from lep6.ports import Blocking
 from lep6.ports import Chain as ChainPort
 
 TICKET: Final = Ticket("1")
+LONG_PROBATION: Final = 10_000
 PATIENCE_WINDOWS: Final = 12
 """Windows of an op that a scenario may take in all."""
 
@@ -49,11 +52,11 @@ class HealRun:
     _report: Report = field(init=False)
     _random: Random = field(init=False)
     _lives: dict[str, Life] = field(init=False, factory=dict)
-    _events: list[tuple[str, Event]] = field(init=False, factory=list)
-    _corrupt: set[str] = field(init=False, factory=set)
+    _found: Evidence = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._report = Report(plan=self.plan)
+        self._found = Evidence(scenario=self.plan.scenario, replicas=self.plan.replicas)
         self._random = Random(self.plan.seed)  # noqa: S311 # chance that can be repeated
 
     async def run(self, file: Path) -> Report:
@@ -62,12 +65,11 @@ class HealRun:
         Raises:
             InvalidArtefact: it is not a file that Cascade keeps.
         """
-        report, job = self._report, _core.Job()
-        with self.progress.step("hashing", job):
-            report.digest = await self.blocking.run(lambda: _core.hash_file(file, job), cancel=job.cancel)
+        report = self._report
         report.size = (await self.blocking.run(file.stat)).st_size
+        _core.Geometry(report.size)  # nothing is written for a file that Cascade does not keep
+        await self._hash(file)
         pace = Pace.for_size(report.size)
-        report.pace = str(pace)
         clock = WallClock()
         async with EmbeddedNetwork.open(
             self.directory,
@@ -76,10 +78,7 @@ class HealRun:
             nodes=self.plan.nodes,
             replicas=self.plan.replicas,
         ) as network:
-            params = ChainParams(
-                epoch_length=pace.epoch_blocks, deadline_epochs=pace.deadline_epochs, probation_epochs=1
-            )
-            chain = Chain(genesis_params=params, genesis_time=clock.now())
+            chain = Chain(genesis_params=self._params(pace), genesis_time=clock.now())
             box = Box(self.directory, chain, network, self.blocking, self.progress, self._random)
             box.populate()
             registered = await self._register(box, file)
@@ -88,14 +87,33 @@ class HealRun:
             blocks = Blocks(chain, pace.block_seconds, clock)
             async with beside(blocks.run), beside(partial(self._live, box, pace, first), stop=self._stop):
                 with trio.move_on_after(pace.window_seconds * PATIENCE_WINDOWS):
-                    await self._follow(box, blocks)
-            report.staging_left = await self.blocking.run(self._stagings)
-            await self._delete_survivors(box, survivors)
+                    await self._follow(box, blocks, registered, survivors)
+                    self._found.is_over = True
+                self._found.rows_left = await self._rows()
+            await self._look_at_the_end(box, registered)
+            await self._delete_survivors(box, registered, survivors)
             await self._read_back(box, registered)
-            report.ops, report.votes = box.ops(), box.votes()
             await self.blocking.run(lambda: box.save_chain(self.directory / "chain.json"))
-        self._judge()
+        report.complaints = complaints(self._found)
         return report
+
+    async def _hash(self, file: Path) -> None:
+        """Of the file, and of what a corrupt healer makes of it."""
+        job = _core.Job()
+        with self.progress.step("hashing", job):
+            self._report.digest = await self.blocking.run(lambda: _core.hash_file(file, job), cancel=job.cancel)
+        self._found.result_hash = to_base64(self._report.digest)
+        if self.plan.scenario is Scenario.CORRUPT_HEALER:
+            self._found.served_by_corrupt = to_base64(await self.blocking.run(partial(corrupt_digest, file)))
+
+    def _params(self, pace: Pace) -> ChainParams:
+        """A ticket that has come to an end is left alone, but where another healer is to follow."""
+        is_followed = self.plan.scenario is Scenario.CORRUPT_HEALER
+        return ChainParams(
+            epoch_length=pace.epoch_blocks,
+            deadline_epochs=pace.deadline_epochs,
+            probation_epochs=1 if is_followed else LONG_PROBATION,
+        )
 
     async def _register(self, box: Box, file: Path) -> Registered:
         with self._report.phase("register") as result:
@@ -128,14 +146,15 @@ class HealRun:
     def _schedule(self, box: Box) -> OpRecord:
         """Let the chain go on, without waiting, to the end of an epoch at which it schedules the op."""
         with self._report.phase("schedule") as result:
-            box.condemn(TICKET)
             time = box.chain.state.time
+            for _ in range(self._random.randrange(self.plan.nodes) * box.chain.state.params.epoch_length):
+                box.chain.make_block(time)
+            box.condemn(TICKET)
             while not box.chain.state.ops:
-                time += 1e-3
                 box.chain.make_block(time)
             (op,) = box.chain.state.ops.values()
             if self.plan.scenario is Scenario.CORRUPT_HEALER:
-                self._corrupt.add(op.healer)
+                self._found.corrupt.add(op.healer)
             result.append(f"healer {_short(op.healer)}, verifiers {', '.join(map(_short, op.verifiers))}")
         return op
 
@@ -145,11 +164,19 @@ class HealRun:
         away = first.verifiers if self.plan.scenario is Scenario.NO_QUORUM else ()
         async with trio.open_nursery() as nursery:
             for number, store in enumerate(box.network.nodes):
-                if store.account not in away:
+                if store.account in away:
+                    nursery.start_soon(self._visit, box, pace, directory, number)
+                else:
                     is_dying = self.plan.scenario is Scenario.HEALER_RESTART and store.account == first.healer
                     life = self._life(box, pace, directory, number, is_dying=is_dying)
                     self._lives[store.account] = life
                     nursery.start_soon(life.run)
+
+    async def _visit(self, box: Box, pace: Pace, directory: Directory, number: int) -> None:
+        """Open a node that stays away, so that it has its files, and leave it."""
+        life = self._life(box, pace, directory, number, is_dying=False)
+        async with open_node(life.data, life.account, life.around) as node:
+            await node.service.disk.sweep()
 
     def _life(self, box: Box, pace: Pace, directory: Directory, number: int, *, is_dying: bool) -> Life:
         account = box.network.nodes[number].account
@@ -176,18 +203,18 @@ class HealRun:
                 block=pace.block_seconds,
                 drain=1.0,
             ),
-            watch=lambda event: self._events.append((account, event)),
+            watch=lambda event: self._found.events.append((account, event)),
         )
         return Life(account, self.directory / "nodes" / str(number), around, directory, self._served)
 
     def _served(self, node: Node) -> Service:
-        return CorruptArtefacts(node.artefacts) if node.account in self._corrupt else node.artefacts
+        return CorruptArtefacts(node.artefacts) if node.account in self._found.corrupt else node.artefacts
 
     def _stop(self) -> None:
         for life in self._lives.values():
             life.stop()
 
-    async def _follow(self, box: Box, blocks: Blocks) -> None:
+    async def _follow(self, box: Box, blocks: Blocks, registered: Registered, survivors: Survivors) -> None:
         """Wait for the end of one op after another, until there is nothing more to wait for."""
         number, status = 0, HealOpStatus.FAILED
         while status is HealOpStatus.FAILED:
@@ -196,6 +223,9 @@ class HealRun:
                 await blocks.until(partial(_is_there, box, number))
                 result.append(f"healer {_short(box.chain.state.ops[number].healer)}")
             status = await self._follow_op(box, blocks, number)
+            if status is not HealOpStatus.VERIFIED:
+                held = await box.holders_left({*registered.layout.symbols, *registered.id_files})
+                self._found.published_early += held - len(survivors.keys)
             if self.plan.scenario is not Scenario.CORRUPT_HEALER:
                 return
 
@@ -207,7 +237,8 @@ class HealRun:
             return box.chain.state.ops[number].status in FINAL
 
         async def is_over() -> bool:
-            return await self._rests() == 0
+            is_everyone_there = all(life.node is not None for life in self._lives.values())
+            return is_everyone_there and await self._rows() + await self.blocking.run(self._directories) == 0
 
         with self._report.phase(f"op {number}: reconstruct, prove, stage, claim") as result:
             await blocks.until(is_claimed)
@@ -229,72 +260,67 @@ class HealRun:
         return status
 
     def _seen(self, what: What, number: int) -> list[Event]:
-        return [event for _, event in self._events if event.what is what and event.op_id == number]
+        return [event for _, event in self._found.events if event.what is what and event.op_id == number]
 
-    async def _rests(self) -> int:
-        """How many rows, stagings and work areas the living nodes have."""
-        rests = 0
+    async def _rows(self) -> int:
+        """How many rows the living nodes have of heal ops."""
+        rows = 0
         for life in self._lives.values():
             if life.node is not None:
-                entries, names = await life.node.service.ledger.entries(), await life.node.service.disk.names()
-                rests += len(entries.claims) + len(entries.intents) + len(entries.verifications)
-                rests += len(names.staged) + len(names.rests)
-        return rests
+                entries = await life.node.service.ledger.entries()
+                rows += len(entries.claims) + len(entries.intents) + len(entries.verifications)
+        return rows
 
-    def _stagings(self) -> int:
+    def _directories(self) -> int:
+        """How many stagings, work areas and set-aside stagings lie on the nodes' disks."""
         roots = [self.directory / "nodes" / str(number) / STAGING for number in range(self.plan.nodes)]
-        return sum(not path.name.startswith(".") for root in roots if root.is_dir() for path in root.iterdir())
+        return sum(path.name != WORK_DIRECTORY for root in roots for path in root.glob("*")) + sum(
+            1 for root in roots for _ in root.glob(f"{WORK_DIRECTORY}/*")
+        )
 
-    async def _delete_survivors(self, box: Box, survivors: Survivors) -> None:
+    async def _look_at_the_end(self, box: Box, registered: Registered) -> None:
+        """Find out what there is now, and what has been."""
+        report, found = self._report, self._found
+        report.ops, report.votes = found.ops, found.votes = box.ops(), box.votes()
+        found.claims = box.claims()
+        found.deaths = sum(life.deaths for life in self._lives.values())
+        report.staging_left = found.stagings_left = await self.blocking.run(self._directories)
+        holders = await box.network.holders([*registered.layout.symbols, *registered.id_files])
+        found.copies.update(holders.values())
+        report.publishes = found.publishes
+        placed = sum(holders[key] >= box.network.replicas for key in registered.layout.symbols)
+        report.published = placed if found.publishes else 0
+        report.fetched = sum(event.count for _, event in found.events if event.what is What.RECONSTRUCTED) or max(
+            (event.count for _, event in found.events if event.what is What.DEFERRED), default=0
+        )
+
+    async def _delete_survivors(self, box: Box, registered: Registered, survivors: Survivors) -> None:
         with self._report.phase("delete all survivors") as result:
             await box.network.delete(survivors.keys)
             left = await box.holders_left(survivors.keys)
             result.append(f"every copy of {len(survivors.keys)} keys deleted, {left} left")
+            self._found.left_in_the_end = await box.holders_left({*registered.layout.symbols, *registered.id_files})
 
     async def _read_back(self, box: Box, registered: Registered) -> None:
         report = self._report
         with report.phase("read back") as result:
             failure = await box.read_back(registered, self.directory / "healed.bin")
-            report.retrievable = failure is None
-            digest = to_base64(report.digest)
-            report.ending = failure or f"the bytes are equal, BLAKE3 {digest}"
+            report.retrievable = self._found.is_retrievable = failure is None
             result.append(f"{report.size} bytes from what was published alone" if failure is None else "not there")
+        report.ending = self._ending(failure)
 
-    def _judge(self) -> None:
-        """Whether it ended as its scenario says."""
-        report, scenario = self._report, self.plan.scenario
-        fetched = sum(event.count for _, event in self._events if event.what is What.RECONSTRUCTED)
-        report.fetched = fetched or max((event.count for _, event in self._events), default=0)
-        report.publishes = sum(event.what is What.PUBLISHED for _, event in self._events)
-        values = max((event.count for _, event in self._events if event.what is What.PUBLISHED), default=0)
-        report.published = report.total if values else 0
-        statuses = [op["status"] for op in report.ops]
-        claims = {event.op_id for _, event in self._events if event.what is What.ACCEPTED and event.text == "claim"}
-        is_clean = report.staging_left == 0
-        if scenario.ends_verified:
-            done = statuses.index("VERIFIED") if "VERIFIED" in statuses else len(statuses)
-            deaths = sum(life.deaths for life in self._lives.values())
-            report.ended_as_expected = (
-                is_clean
-                and report.retrievable
-                and report.publishes == 1
-                and statuses[done:] == ["VERIFIED"]
-                and all(status == "FAILED" for status in statuses[:done])
-                and (done > 0) == (scenario is Scenario.CORRUPT_HEALER)
-                and deaths == (scenario is Scenario.HEALER_RESTART)
-            )
-        else:
-            report.ended_as_expected = (
-                is_clean
-                and not report.retrievable
-                and report.publishes == 0
-                and statuses[:1] == ["EXPIRED"]
-                and bool(claims) == (scenario is Scenario.NO_QUORUM)
-            )
+    def _ending(self, failure: str | None) -> str:
+        """How it ended, in a sentence."""
+        if failure is None:
+            return f"the bytes are equal, BLAKE3 {to_base64(self._report.digest)}"
+        if self._found.ops and self._found.ops[-1]["status"] != HealOpStatus.VERIFIED.name:
+            reasons = [event.text for _, event in self._found.events if event.what is What.DEFERRED]
+            return ": ".join([f"the last heal op ended {self._found.ops[-1]['status']}", *reasons[-1:]])
+        return failure
 
 
 def _short(account: str) -> str:
-    return f"…{account[-6:]}"
+    return f"..{account[-6:]}"
 
 
 async def _is_there(box: Box, number: int) -> bool:

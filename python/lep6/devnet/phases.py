@@ -29,8 +29,13 @@ class Phases:
         """Time a phase; what the block appends to the list is its result."""
         result: list[str] = []
         begun = time.perf_counter()
-        yield result
-        self.done.append(Phase(name, time.perf_counter() - begun, "; ".join(result)))
+        try:
+            yield result
+        except BaseException:
+            result.append("broken off")
+            raise
+        finally:
+            self.done.append(Phase(name, time.perf_counter() - begun, "; ".join(result)))
 
     @property
     def timings(self) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """How a file gets into the network in the first place: what a client and the registering node do, in one."""
 
+import os
 import random
 from collections.abc import Sequence
 from functools import partial
@@ -98,7 +99,7 @@ class Client:
         indexes = await self._id_files(index.signed, first, id_files)
         metadata = wire.CascadeMetadata(
             data_hash=to_base64(encoded.file),
-            file_name=file.name,
+            file_name=os.fsencode(file.name).decode(errors="replace"),
             rq_ids_ic=first,
             rq_ids_max=id_files,
             rq_ids_ids=_core.key_texts(b"".join(file.key for file in indexes)),

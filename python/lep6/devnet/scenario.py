@@ -74,22 +74,27 @@ class Report(Phases):
     plan: Plan = field(kw_only=True)
     digest: bytes = b""
     size: int = 0
-    pace: str = ""
     ops: list[dict[str, Any]] = field(factory=list)
     votes: list[dict[str, Any]] = field(factory=list)
     total: int = 0
     needed: int = 0
     surviving: int = 0
     fetched: int = 0
+    """Symbols that were handed to decoders, over all ops; where there were too few, those that were had."""
     published: int = 0
-    """Symbols."""
+    """Symbols that have all their copies in the network after a publish."""
     publishes: int = 0
     """Times that a finalizer has published all of a staging."""
     retrievable: bool = False
     staging_left: int = 0
-    rows_left: int = 0
     ending: str = ""
-    ended_as_expected: bool = False
+    complaints: list[str] = field(factory=list)
+    """What is not as the scenario says."""
+
+    @property
+    def ended_as_expected(self) -> bool:
+        """Whether all is as the scenario says."""
+        return not self.complaints
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

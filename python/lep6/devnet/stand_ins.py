@@ -1,11 +1,13 @@
 """Stand-ins for parts of a node that are not honest, or not lucky. Nothing of this is in the product."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar, final
 
 import trio
 from attrs import define, field
 
+from lep6 import _core
 from lep6.artefact_stream import ArtefactService
 from lep6.grpc import ServiceBase
 from lep6.ports import At
@@ -35,6 +37,16 @@ class CorruptArtefacts(ServiceBase, wire.SelfHealingServiceBase):
             yield reply
 
 
+def corrupt_digest(file: Path) -> bytes:
+    """The BLAKE3 of what `CorruptArtefacts` serves of a file."""
+    hasher = _core.Hasher()
+    with file.open("rb") as opened:
+        hasher.update(bytes([opened.read(1)[0] ^ 1]))
+        while chunk := opened.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.digest()
+
+
 @final
 @define(eq=False)
 class DiesAfterInclusion:
@@ -49,7 +61,7 @@ class DiesAfterInclusion:
         answer = await call()
         if isinstance(argument, Transaction) and isinstance(argument.message, Claim):
             self._claims.add(argument.tx_hash)
-        is_included = isinstance(answer, At) and isinstance(answer.value, Included)
+        is_included = isinstance(answer, At) and isinstance(answer.value, Included) and answer.value.refusal is None
         if name == "lookup" and argument in self._claims and is_included and not self.has_died:
             self.has_died = True
             self.die()

@@ -210,7 +210,7 @@ def _after_claim(op: HealOp, sight: Sight, facts: HealerFacts) -> HealerStep:
         return _ending(sight) if facts.has_rest else Wait()
     if ours is None or not facts.is_staged:
         # The claim stands, so there has to be something to serve.
-        return Reconstruct(op) if facts.duty.is_window_open else Wait()
+        return Reconstruct(op) if facts.duty.is_window_open and sight.is_current else Wait()
     return Serve() if row is not None else RecordClaim(facts.told or Claim(op.op_id, op.ticket, ours))
 
 

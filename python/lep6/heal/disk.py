@@ -85,7 +85,8 @@ class Disk:
         await clear_work(self.root, name, blocking=self.blocking)
 
     async def sweep(self) -> None:
-        """Remove what dead attempts left."""
+        """Make the root, if there is none, and remove what dead attempts left."""
+        await self.blocking.run(partial(self.root.mkdir, mode=0o700, parents=True, exist_ok=True))
         removed = await sweep(self.root, blocking=self.blocking)
         if removed:
             log.info("swept", directories=removed)

@@ -31,7 +31,7 @@ class What(enum.Enum):
     STUCK = "stuck"
     """As DEFERRED, so often that somebody should look at it."""
     FAILED = "failed"
-    """A bug of ours; `text`: which."""
+    """A bug of ours; `text`: which. Op 0: with no op in particular."""
 
 
 @final

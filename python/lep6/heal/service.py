@@ -174,8 +174,9 @@ class HealService:
             await dispatch()
         except (Lep6Error, OSError) as error:
             log.warning("dispatch_failed", dispatcher=name, reason=str(error))
-        except Exception:  # a bug of one dispatcher leaves the others at work
+        except Exception as error:  # a bug of one dispatcher leaves the others at work
             log.exception("dispatcher_failed", dispatcher=name)
+            self.watch(Event(What.FAILED, 0, f"{name}: {error!r}"))
         finally:
             self._busy.discard(name)
             self._idle.set()
