@@ -16,12 +16,10 @@ from lep6.heal.disk import Disk
 from lep6.heal.events import Event, Watch, What
 from lep6.heal.ledger import Ledger
 from lep6.heal.rows import ClaimRow, ClaimState
+from lep6.heal.untorn import untorn
 from lep6.observe import get_logger
 
 log = get_logger("heal.finalizer")
-
-TIDY_SECONDS = 60.0
-"""Bound of what must not be torn by a cancellation; it takes milliseconds."""
 
 
 @final
@@ -60,7 +58,7 @@ class Finalizer:
 
     async def close(self, op_id: int, row: ClaimRow | None, why: str) -> None:
         """Remove everything of an op that is over. Cancelled: it is finished, or goes on at the next start."""
-        with trio.move_on_after(TIDY_SECONDS, shield=True):
+        with untorn():
             if row is not None:
                 await self.ledger.set_claim_state(op_id, ClaimState.CLOSING)
             await self.disk.clear(op_id)

@@ -10,7 +10,7 @@ import trio
 from attrs import define, field, frozen
 
 from lep6.cascade.metadata import read_metadata
-from lep6.cascade.publish import Published
+from lep6.cascade.publish import STUCK_AFTER, Published
 from lep6.cascade.reseed import Reseeded, Reseeder, Stage
 from lep6.cascade.retrieve import Cannot
 from lep6.cascade.staging import Staged
@@ -32,7 +32,7 @@ from lep6.heal.decisions import (
 )
 from lep6.heal.disk import Disk, op_ids
 from lep6.heal.events import Event, Watch, What
-from lep6.heal.finalizer import TIDY_SECONDS, Finalizer
+from lep6.heal.finalizer import Finalizer
 from lep6.heal.hashes import is_same_hash
 from lep6.heal.ledger import Ledger
 from lep6.heal.pauses import PAUSES_PER_WINDOW, Pauses
@@ -40,6 +40,7 @@ from lep6.heal.rows import ClaimRow, ClaimState, Intent, Role
 from lep6.heal.settings import Settings
 from lep6.heal.sight import ChainSight
 from lep6.heal.submission import Submissions
+from lep6.heal.untorn import untorn
 from lep6.model import Action, HealOp, Ticket
 from lep6.observe import get_logger
 from lep6.ports import Clock
@@ -98,7 +99,7 @@ class Healer:
                 return
 
     async def _facts(self, op_id: int) -> tuple[HealerFacts, Staged | None]:
-        entries = await self.ledger.entries()
+        entries = await self.ledger.entries(op_id)
         row, intent = entries.claims.get(op_id), entries.intents.get(op_id)
         told = intent.says if intent is not None and isinstance(intent.says, Claim) else None
         # The transaction first: the op that is asked for afterwards shows what it did.
@@ -189,7 +190,7 @@ class Healer:
         """Write down that the chain has accepted our claim. Cancelled: it is written down."""
         name = str(says.op_id)
         row = ClaimRow(says.op_id, says.ticket, says.manifest_hash, name, ClaimState.ACCEPTED, self.clock.now())
-        with trio.move_on_after(TIDY_SECONDS, shield=True):
+        with untorn():
             try:
                 await self.ledger.record_claim(row)
             except ClaimAlreadyRecorded:
@@ -229,7 +230,9 @@ class Healer:
     def _defer(self, op_id: int, op: HealOp | None, failure: "_Failure") -> bool:
         left = self.sight.seconds_left(op)
         self.pauses.failed(op_id, at_most=left / PAUSES_PER_WINDOW)
-        self.watch(Event(What.DEFERRED, op_id, failure.reason, failure.have))
+        # Of an open op the window's end is the end; a VERIFIED one is tried for ever.
+        is_stuck = op is None and self.pauses.failures(op_id) >= STUCK_AFTER
+        self.watch(Event(What.STUCK if is_stuck else What.DEFERRED, op_id, failure.reason, failure.have))
         log.warning("deferred", op_id=op_id, reason=failure.reason, failures=self.pauses.failures(op_id))
         return False
 

@@ -72,6 +72,20 @@ SCHEMA: Final = Schema(
 )
 
 
+CLAIMS: Final = (
+    "SELECT heal_op_id, ticket_id, manifest_hash, staging, state, submitted_at FROM heal_claims_submitted"
+    " WHERE ?1 IS NULL OR heal_op_id = ?1"
+)
+VERIFICATIONS: Final = (
+    "SELECT heal_op_id, verifier_account, verified, verification_hash, submitted_at FROM heal_verifications_submitted"
+    " WHERE (?1 IS NULL OR heal_op_id = ?1) AND verifier_account = ?2"
+)
+INTENTS: Final = (
+    "SELECT heal_op_id, ticket_id, verified, hash, details, tx_hash, sequence, timeout_height FROM heal_intents"
+    " WHERE ?1 IS NULL OR heal_op_id = ?1"
+)
+
+
 @final
 @frozen
 class Entries:
@@ -118,32 +132,13 @@ class Ledger:
                 )
             yield cls(account, database)
 
-    async def entries(self) -> Entries:
-        """Everything that is remembered of heal ops."""
+    async def entries(self, op_id: int | None = None) -> Entries:
+        """What is remembered of an op; without one, of all of them."""
 
         def unit(connection: apsw.Connection) -> Entries:
-            claims = [
-                _claim(row)
-                for row in connection.execute(
-                    "SELECT heal_op_id, ticket_id, manifest_hash, staging, state, submitted_at"
-                    " FROM heal_claims_submitted"
-                )
-            ]
-            votes = [
-                VerificationRow(row[0], row[1], bool(row[2]), row[3], row[4])
-                for row in connection.execute(
-                    "SELECT heal_op_id, verifier_account, verified, verification_hash, submitted_at"
-                    " FROM heal_verifications_submitted WHERE verifier_account = ?",
-                    (self.account,),
-                )
-            ]
-            intents = [
-                _intent(row)
-                for row in connection.execute(
-                    "SELECT heal_op_id, ticket_id, verified, hash, details, tx_hash, sequence, timeout_height"
-                    " FROM heal_intents"
-                )
-            ]
+            claims = map(_claim, connection.execute(CLAIMS, (op_id,)))
+            votes = map(_verification, connection.execute(VERIFICATIONS, (op_id, self.account)))
+            intents = map(_intent, connection.execute(INTENTS, (op_id,)))
             return Entries(
                 {row.op_id: row for row in claims},
                 {row.op_id: row for row in votes},
@@ -334,6 +329,11 @@ def _claim(row: Sequence[object]) -> ClaimRow:
         ClaimState(state),
         cast("float", submitted_at),
     )
+
+
+def _verification(row: Sequence[object]) -> VerificationRow:
+    op_id, verifier, verified, text, submitted_at = row
+    return VerificationRow(cast("int", op_id), str(verifier), bool(verified), str(text), cast("float", submitted_at))
 
 
 def _intent(row: Sequence[object]) -> Intent:

@@ -17,7 +17,7 @@ from attrs import define, field
 from lep6.beside import beside
 from lep6.cascade.publish import Publisher
 from lep6.cascade.reseed import Reseeder
-from lep6.errors import Lep6Error
+from lep6.errors import Lep6Error, StoreUnavailable
 from lep6.heal.disk import Disk, op_ids
 from lep6.heal.events import Event, Watch, What
 from lep6.heal.finalizer import Finalizer
@@ -145,8 +145,7 @@ class HealService:
 
     async def run(self) -> None:
         """Tick until stopped or cancelled. Cancelled: what was begun goes on at the next start."""
-        await self.disk.sweep()
-        self.sight.height = max(self.sight.height, (await self.ledger.entries()).height)
+        await self._prepare()
         async with trio.open_nursery() as nursery:
             while not self._stopping.is_set():
                 self._tick(nursery)
@@ -157,6 +156,19 @@ class HealService:
                     self._idle = trio.Event()
                     await self._idle.wait()
             nursery.cancel_scope.cancel(reason="the heal service stops")
+
+    async def _prepare(self) -> None:
+        """Look over disk and ledger before the first tick; what cannot be used now is tried again."""
+        while not self._stopping.is_set():
+            try:
+                await self.disk.sweep()
+                self.sight.height = max(self.sight.height, (await self.ledger.entries()).height)
+            except (StoreUnavailable, OSError) as error:
+                log.warning("start_deferred", reason=str(error))
+                with trio.move_on_after(self.settings.tick):
+                    await self._stopping.wait()
+            else:
+                return
 
     def _tick(self, nursery: trio.Nursery) -> None:
         """Send out those dispatchers that are not still at work from the tick before."""
@@ -206,6 +218,7 @@ class HealService:
         told = {op_id: intent.role for op_id, intent in entries.intents.items()}
         owned = dict.fromkeys(entries.verifications, Role.VERIFIER) | told
         owned |= dict.fromkeys({*entries.claims, *op_ids(names.staged), *op_ids(names.rests)}, Role.HEALER)
+        self.sight.forget_all_but({*owned, *self.in_flight})
         for op_id, role in sorted(owned.items()):
             self._own(nursery, op_id, role)
 

@@ -1,7 +1,7 @@
 """The chain as the heal roles see it: every query with a deadline, every answer held against what was seen before."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar, final
 
 import trio
@@ -70,6 +70,10 @@ class ChainSight:
     def forget(self, op_id: int) -> None:
         """Forget what was seen of an op that this node has nothing of."""
         self._seen.pop(op_id, None)
+
+    def forget_all_but(self, op_ids: Collection[int]) -> None:
+        """Forget what was seen of other ops than these."""
+        self._seen = {op_id: seen for op_id, seen in self._seen.items() if op_id in op_ids}
 
     async def heal_op(self, op_id: int, /) -> At[HealOp | None]:
         """See `HealOps.heal_op`."""

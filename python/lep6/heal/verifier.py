@@ -34,13 +34,13 @@ from lep6.heal.decisions import (
     verifier_step,
 )
 from lep6.heal.events import Event, Watch, What
-from lep6.heal.finalizer import TIDY_SECONDS
 from lep6.heal.hashes import digest_in
 from lep6.heal.ledger import Ledger
 from lep6.heal.rows import Intent, Role, VerificationRow
 from lep6.heal.settings import Settings, UnreachablePolicy
 from lep6.heal.sight import ChainSight
 from lep6.heal.submission import Submissions
+from lep6.heal.untorn import untorn
 from lep6.heal.verdict import NoFile, Reason, WholeFile, vote_on
 from lep6.model import HealOp, HealOpStatus
 from lep6.observe import get_logger
@@ -88,7 +88,7 @@ class Verifier:
                 return
 
     async def _facts(self, op_id: int) -> VerifierFacts:
-        entries = await self.ledger.entries()
+        entries = await self.ledger.entries(op_id)
         intent = entries.intents.get(op_id)
         verdict = intent.says if intent is not None and isinstance(intent.says, Vote) else None
         carried = await self.submissions.fate(intent if verdict is not None else None)
@@ -216,7 +216,7 @@ class Verifier:
     async def _record(self, vote: Vote) -> None:
         """Write down that the chain has our vote. Cancelled: it is written down."""
         row = VerificationRow(vote.op_id, self.sight.account, vote.verified, vote.hash, self.clock.now())
-        with trio.move_on_after(TIDY_SECONDS, shield=True):
+        with untorn():
             try:
                 await self.ledger.record_verification(row)
             except VerificationAlreadyRecorded:
