@@ -369,8 +369,10 @@ class Life:
 
     async def is_clean(self) -> bool:
         """Whether it remembers and has nothing of any op."""
+        if self.on_disk():
+            return False
         entries = await self.entries()
-        return not (entries.claims or entries.intents or entries.verifications or self.on_disk())
+        return not (entries.claims or entries.intents or entries.verifications)
 
     def seen(self, what: What, op_id: int | None = None) -> list[Event]:
         return [event for event in self.events if event.what is what and op_id in (None, event.op_id)]
@@ -607,12 +609,13 @@ class HealingWorld:
         end = trio.current_time() + blocks * BLOCK
         while True:
             result = condition()
+            pause = 1.0
             if inspect.isawaitable(result):
-                result = await result
+                result, pause = await result, 2.0
             if result:
                 return
             assert trio.current_time() < end, f"not within {blocks} blocks; {self._tale()}"
-            await trio.sleep(1)
+            await trio.sleep(pause)
 
     def _tale(self) -> object:
         """What happened, for a failed test."""
@@ -646,9 +649,34 @@ class HealingWorld:
         return await self.box.read_back(self.registered, output) is None and output.read_bytes() == DATA
 
 
-def _write(directory: Path, data: bytes) -> None:
-    directory.mkdir(exist_ok=True)
-    (directory / "original.bin").write_bytes(data)
+_MADE: dict[Any, tuple[dict[str, bytes], Registered]] = {}
+"""Networks in which a file was registered, as the content of their files: that takes longer than many a test."""
+
+
+async def _registered(directory: Path, data: bytes, nodes: int, replicas: int) -> Registered:
+    """A network below `directory` that holds the file as ticket 7."""
+    key = (data, nodes, replicas)
+    place = directory / "network"
+    if key in _MADE:
+        _unpack(place, _MADE[key][0])
+        return _MADE[key][1]
+    rng = random.Random(0)
+    async with EmbeddedNetwork.open(place, blocking=BLOCKING, random=rng, nodes=nodes, replicas=replicas) as network:
+        box = Box(directory, Chain(genesis_params=ChainParams()), network, BLOCKING, PROGRESS, rng)
+        _unpack(directory, {"original.bin": data})
+        registered = await box.register(directory / "original.bin", TICKET, id_files=4)
+    _MADE[key] = _packed(place), registered
+    return registered
+
+
+def _packed(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def _unpack(directory: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
 
 
 async def _make_blocks(chain: Chain) -> None:
@@ -671,7 +699,7 @@ async def a_healing_world(
     """A world whose network holds the file as ticket 7, and whose chain is early in its second epoch."""
     trio._core._run._r.seed(seed)  # the order in which tasks run
     rng = random.Random(seed)
-    _write(directory, data)
+    registered = await _registered(directory, data, nodes, replicas)
     async with AsyncExitStack() as stack:
         logs = stack.enter_context(capture_logs())
         network = await stack.enter_async_context(
@@ -680,7 +708,7 @@ async def a_healing_world(
         chain = Chain(genesis_params=ChainParams(**{"epoch_length": EPOCH, "probation_epochs": 1, **params}))
         box = Box(directory, chain, network, BLOCKING, PROGRESS, rng)
         box.populate()
-        registered = await box.register(directory / "original.bin", TICKET, id_files=4)
+        chain.add_action(registered.action)
         while chain.height < start_height:
             chain.make_block(trio.current_time())
         nursery = await stack.enter_async_context(trio.open_nursery())

@@ -243,6 +243,7 @@ async def test_of_250_reported_ops_over_three_pages_ours_to_verify_is_the_last(w
 @pytest.mark.parametrize("trouble", [hang, away, raising(ZeroDivisionError())])
 @in_a_world()
 async def test_a_stuck_listing_of_scheduled_ops_starves_neither_verifier_nor_finalizer(world, trouble):
+    world.bugs_are_expected = True  # the last of these troubles is one
     await world.disaster()
     node = await world.start_claimed()
     node.source = ScriptedSource([honest])
@@ -255,6 +256,7 @@ async def test_a_stuck_listing_of_scheduled_ops_starves_neither_verifier_nor_fin
     await world.until(lambda: node.seen(What.ACCEPTED, 2), blocks=10)
     await world.blocks(6)
     assert not node.is_staged(3)
+    assert any(event["event"] in ("dispatch_failed", "dispatcher_failed") for event in world.logs)
     node.passage.hooks.clear()
     await world.until(lambda: node.seen(What.ACCEPTED, 3), blocks=10)
 
