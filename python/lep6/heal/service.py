@@ -26,7 +26,7 @@ from lep6.heal.ledger import Ledger
 from lep6.heal.pauses import Pauses
 from lep6.heal.rows import Role
 from lep6.heal.settings import Settings
-from lep6.heal.sight import ChainSight
+from lep6.heal.sight import BoundedAccounts, ChainSight
 from lep6.heal.submission import Submissions
 from lep6.heal.verifier import Verifier
 from lep6.model import HealOp, HealOpStatus
@@ -83,7 +83,7 @@ class HealService:
         reseeder = Reseeder(
             self.disk.root,
             self.survivors,
-            self.accounts,
+            BoundedAccounts(self.accounts, settings.query),
             self.blocking,
             self.progress,
             self.random,

@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar, final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lep6.errors import ChainUnavailable
 from lep6.heal.decisions import Duty, Sight
+from lep6.keys import PublicKey
 from lep6.model import Action, Block, EnforcementMode, HealOp, HealOpStatus, Parameters, Ticket
 from lep6.observe import get_logger
-from lep6.ports import At, Chain, Clock
+from lep6.ports import Accounts, At, Chain, Clock
 from lep6.transaction import Found
 
 log = get_logger("heal.sight")
@@ -23,6 +24,36 @@ MOST_PAGES: Final = 1000
 FRESH_SECONDS: Final = 60.0
 FRESH_BLOCKS: Final = 10
 """How old, in seconds or in times between blocks, the newest block of a node may be that is not behind."""
+
+
+async def bounded(query: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """The answer to a question to the chain.
+
+    Raises:
+        ChainUnavailable: it did not come in time, or as the port raises it.
+    """
+    try:
+        with trio.fail_after(seconds):
+            return await query()
+    except trio.TooSlowError as error:
+        raise ChainUnavailable(f"no answer within {seconds:g} s") from error
+
+
+@final
+@frozen(eq=False)
+class BoundedAccounts:
+    """What the chain knows of accounts, with a deadline for each answer. It is an `Accounts`."""
+
+    accounts: Accounts
+    query_seconds: float
+
+    async def public_key(self, address: str, /) -> PublicKey | None:
+        """See `Accounts.public_key`."""
+        return await bounded(lambda: self.accounts.public_key(address), self.query_seconds)
+
+    async def legacy_address(self, address: str, /) -> str | None:
+        """See `Accounts.legacy_address`."""
+        return await bounded(lambda: self.accounts.legacy_address(address), self.query_seconds)
 
 
 @final
@@ -144,7 +175,7 @@ class ChainSight:
         return self.parameters.last_height(op.deadline_epoch)
 
     async def _refresh_block(self) -> None:
-        block = await self._bounded(self.chain.latest_block)
+        block = await bounded(self.chain.latest_block, self.query_seconds)
         self.height = max(self.height, block.height)
         age = self.clock.now() - block.time
         if abs(age) <= max(FRESH_SECONDS, FRESH_BLOCKS * self.block_seconds):
@@ -156,13 +187,6 @@ class ChainSight:
             self.block_seconds = (block.time - first.time) / (block.height - first.height)
 
     async def _ask(self, query: Callable[[], Awaitable[At[T]]]) -> At[T]:
-        answer = await self._bounded(query)
+        answer = await bounded(query, self.query_seconds)
         self.height = max(self.height, answer.height)
         return answer
-
-    async def _bounded(self, query: Callable[[], Awaitable[T]]) -> T:
-        try:
-            with trio.fail_after(self.query_seconds):
-                return await query()
-        except trio.TooSlowError as error:
-            raise ChainUnavailable(f"no answer within {self.query_seconds:g} s") from error
