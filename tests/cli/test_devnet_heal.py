@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from base64 import b64encode
@@ -14,9 +15,13 @@ from pathlib import Path
 import apsw
 import pytest
 from attrs import frozen
+from click.testing import CliRunner
 
 from lep6 import _core
+from lep6.cli import main
+from lep6.cli.devnet import _print_report
 from lep6.devnet.network import node_account
+from lep6.devnet.scenario import Plan, Report
 from world import noise
 
 SIZE = 200_000
@@ -25,7 +30,7 @@ TOTAL, NEEDED, ID_FILES = 20, 4, 100
 COMMAND = [sys.executable, "-c", "from lep6.cli import main; main(prog_name='lep6')", "devnet", "heal"]
 PATIENCE = 90
 AT_ONCE = 6
-SEEDS = range(1, 7)
+SEEDS = (1, 2, 3)
 ENDS = {
     "verified": ["VERIFIED"],
     "corrupt-healer": ["FAILED", "VERIFIED"],
@@ -37,12 +42,12 @@ HEALED = [name for name, statuses in ENDS.items() if statuses[-1] == "VERIFIED"]
 LOST = [name for name in ENDS if name not in HEALED]
 SEEDED = ["corrupt-healer", "healer-restart"]
 VARIED = {
-    "three nodes": ("--nodes", "3"),
     "three nodes, one of them corrupt": ("--nodes", "3", "--scenario", "corrupt-healer"),
-    "seven nodes, one copy each": ("--nodes", "7", "--replicas", "1"),
-    "as many copies as other nodes": ("--replicas", "4"),
-    "exactly as many symbols as are needed": ("--surviving", str(NEEDED / TOTAL)),
-    "three quarters": ("--surviving", "0.75"),
+    "seven nodes, one copy, exactly as many symbols as are needed": (
+        *("--nodes", "7", "--replicas", "1"),
+        *("--surviving", str(NEEDED / TOTAL)),
+    ),
+    "as many copies as other nodes, three quarters": ("--replicas", "4", "--surviving", "0.75"),
 }
 STORIES = {
     **{name: ("--scenario", name) for name in ENDS},
@@ -54,19 +59,27 @@ STORIES = {
 }
 SHOWN = {"well": ("--scenario", "corrupt-healer"), "badly": ("--surviving", "0.1")}
 """Runs for people."""
-NAMES = ["with a blank.bin", "Übermaß.bin", "-dash.bin", "a (copy).bin", "a [bold][x].bin"]
-BAD_INPUTS = {
-    "an empty file": (4, "at least 1 byte", "empty", ()),
-    "no file": (2, "does not exist", "absent", ()),
-    "a directory": (2, "is a directory", ".", ()),
-    "too few nodes": (2, "not in the range", "file.bin", ("--nodes", "2")),
-    "more copies than other nodes": (2, "cannot hold 5 copies", "file.bin", ("--replicas", "5")),
-    "more survivors than symbols": (2, "not in the range", "file.bin", ("--surviving", "1.5")),
-    "a scenario that does not exist": (2, "is not one of", "file.bin", ("--scenario", "happy")),
-    "a seed that is no number": (2, "not a valid integer", "file.bin", ("--seed", "x")),
-    "a file to keep everything in": (4, "Not a directory", "file.bin", ("--keep", "file.bin")),
+NAMES = ["-dash, a blank.bin", "Übermaß [bold][x] :smile:.bin", "back\\[slash].bin"]
+NOT_UTF_8 = os.fsdecode(b"bad\xff.bin")
+WRONG_USES = {
+    "no file": ("does not exist", "absent"),
+    "a directory": ("is a directory", "."),
+    "too few nodes": ("not in the range", "file.bin", "--nodes", "2"),
+    "more copies than other nodes": ("cannot hold 5 copies", "file.bin", "--replicas", "5"),
+    "more survivors than leave room for a heal": ("not in the range", "file.bin", "--surviving", "0.76"),
+    "less than none": ("not in the range", "file.bin", "--surviving", "-0.01"),
+    "a share that is no number": ("not a number", "file.bin", "--surviving", "nan"),
+    "a scenario that does not exist": ("is not one of", "file.bin", "--scenario", "happy"),
+    "a seed that is no number": ("not a valid integer", "file.bin", "--seed", "x"),
 }
-"""The exit code, words of the last line, the file, the options."""
+"""Words of the last line, and the arguments."""
+BAD_INPUTS = {
+    "an empty file": ("at least 1 byte", "empty", "kept"),
+    "a file to keep everything in": ("Not a directory", "file.bin", "file.bin"),
+    "a directory to keep everything in that is not empty": ("not empty; nothing was done", "file.bin", "tmp/.."),
+}
+"""Words of the last line, the file, where everything is to be kept."""
+PACE = "the chain: a block every 0.1 s, epochs of 7 blocks, 6 epochs for a heal op: 4.2 s"
 FIELDS = {
     "scenario": str,
     "seed": int,
@@ -137,7 +150,7 @@ def has_processes(group):
     return True
 
 
-def heal(directory, *arguments, file="file.bin"):
+def heal(directory, *arguments, file="file.bin", **variables):
     """Run the command in a directory, where a good and an empty file are; both of its streams in one pipe."""
     temporaries = directory / "tmp"
     temporaries.mkdir(parents=True)
@@ -148,7 +161,7 @@ def heal(directory, *arguments, file="file.bin"):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=directory,
-        env=environment(temporaries),
+        env={**environment(temporaries), **variables},
         start_new_session=True,
     ) as process:
         output = process.communicate(timeout=PATIENCE)[0].decode()
@@ -167,12 +180,14 @@ def runs(tmp_path_factory):
             futures[name] = pool.submit(heal, place, *arguments, "--json", "--keep", place / "kept")
         for name, arguments in SHOWN.items():
             futures[name] = pool.submit(heal, root / str(len(futures)), *arguments)
-        for name in NAMES:
-            (root / "files").mkdir(exist_ok=True)
+        (root / "files").mkdir()
+        for name in [*NAMES, NOT_UTF_8]:
             (root / "files" / name).write_bytes(DATA)
             futures[name] = pool.submit(heal, root / str(len(futures)), file=root / "files" / name)
-        for name, (_, _, file, arguments) in BAD_INPUTS.items():
-            futures[name] = pool.submit(heal, root / str(len(futures)), *arguments, file=file)
+        place = root / str(len(futures))
+        futures["ascii"] = pool.submit(heal, place, file=root / "files" / NAMES[1], PYTHONIOENCODING="ascii")
+        for name, (_, file, keep) in BAD_INPUTS.items():
+            futures[name] = pool.submit(heal, root / str(len(futures)), "--keep", keep, file=file)
         yield lambda name: futures[name].result()
         pool.shutdown(cancel_futures=True)
 
@@ -212,19 +227,22 @@ def test_the_last_line_is_one_object_of_exactly_the_fields_that_are_promised(sto
     assert all(is_exactly(seconds, float) and seconds >= 0 for seconds in report["timings_s"].values())
 
 
-def test_standard_output_is_the_object_and_nothing_else(tmp_path):
+def test_standard_output_is_the_object_and_nothing_else_and_the_pace_comes_first(tmp_path):
     (tmp_path / "file.bin").write_bytes(DATA)
-    ended = subprocess.run(
+    with subprocess.Popen(
         [*COMMAND, "file.bin", "--json"],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=environment(tmp_path),
-        check=True,
-        timeout=PATIENCE,
-    )
-    (line,) = ended.stdout.splitlines()
+        text=True,
+    ) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    (line,) = output.splitlines()
     assert json.loads(line)["retrievable"]
-    assert "Traceback" not in ended.stderr.decode()
+    assert errors.splitlines()[0] == PACE
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -281,6 +299,7 @@ def test_a_healed_file_comes_back_from_what_was_published_alone(stories, name):
     assert ended.code == 0
     assert (report["published"], report["retrievable"], report["staging_left"]) == (True, True, 0)
     assert symbols["published"] == TOTAL
+    assert ended.output.startswith(PACE + "\n")
     assert symbols["fetched"] >= NEEDED
     assert (ended.kept / "healed.bin").read_bytes() == DATA
 
@@ -340,6 +359,14 @@ def test_every_op_of_the_corrupt_healer_fails_by_two_votes_with_the_hash_of_what
         assert [(vote["verified"], vote["hash"]) for vote in votes] == [(False, SERVED_HASH)] * 2
 
 
+def test_the_seed_draws_the_corrupt_healer_too(stories):
+    healers = {
+        stories("corrupt-healer" if seed == 1 else f"corrupt-healer {seed}").report["ops"][0]["healer"]
+        for seed in SEEDS
+    }
+    assert len(healers) > 1
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", SEEDED)
 def test_the_stories_with_a_fault_end_as_expected_whatever_the_seed(stories, name, seed):
@@ -393,11 +420,12 @@ def test_the_kept_chain_says_the_same_as_the_object(stories, name):
     assert (chain["ops"], chain["votes"]) == (ended.report["ops"], ended.report["votes"])
 
 
-@pytest.mark.parametrize("name", HEALED)
+@pytest.mark.parametrize("name", ENDS)
 def test_what_is_kept_has_a_network_of_all_nodes_and_ledgers_without_open_work(stories, name):
     nodes = sorted((stories(name).kept / "nodes").iterdir())
     assert [path.name for path in nodes] == ["0", "1", "2", "3", "4"]
     for node in nodes:
+        assert (node / "staging").is_dir()
         connection = apsw.Connection(str(node / "ledger.db"))
         for table in ("heal_claims_submitted", "heal_verifications_submitted", "heal_intents", "publishes"):
             assert connection.execute(f"SELECT count(*) FROM {table}").get == 0  # noqa: S608 # names from above
@@ -406,34 +434,50 @@ def test_what_is_kept_has_a_network_of_all_nodes_and_ledgers_without_open_work(s
         assert [path for path in node.rglob("staging/**/*") if path.name != ".work"] == []
 
 
-def test_a_directory_to_keep_that_is_not_empty_is_refused_and_untouched(tmp_path):
-    (tmp_path / "run" / "kept").mkdir(parents=True)
-    (tmp_path / "run" / "kept" / "precious").write_text("!")
-    ended = heal(tmp_path / "run", "--keep", tmp_path / "run" / "kept")
-    assert ended.code == 4
-    assert "not empty" in ended.output
-    assert [(path.name, path.read_text()) for path in ended.kept.iterdir()] == [("precious", "!")]
+@pytest.mark.parametrize("name", WRONG_USES)
+def test_wrong_usage_ends_with_2_and_is_named_in_a_line(name, tmp_path, monkeypatch):
+    words, *arguments = WRONG_USES[name]
+    (tmp_path / "file.bin").write_bytes(DATA)
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(main, ["devnet", "heal", *arguments])
+    assert ended.exit_code == 2
+    assert words in ended.stderr.splitlines()[-1]
+    assert ended.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_bad_input_is_named_in_a_line(runs, name):
-    code, words, _, _ = BAD_INPUTS[name]
+def test_bad_input_ends_with_4_and_is_named_in_a_line_and_nothing_is_kept(runs, name):
+    words, _, _ = BAD_INPUTS[name]
     ended = runs(name)
-    assert ended.code == code
+    assert ended.code == 4
     assert words in ended.output.splitlines()[-1]
     assert "Traceback" not in ended.output
     assert ended.temporaries == []
+    assert sorted(path.name for path in ended.kept.parent.iterdir()) == ["empty", "file.bin", "tmp"]
+    assert (ended.kept.parent / "file.bin").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_files_of_any_name_are_healed(runs, name):
-    assert runs(name).code == 0
-    assert "as it should end" in runs(name).output
+def test_files_of_any_name_are_healed_and_named(runs, name):
+    ended = runs(name)
+    assert ended.code == 0
+    assert "as it should end" in ended.output
+    assert f"{name}, 195.3 KiB: verified" in ended.output
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "[" not in name])
-def test_the_table_names_the_file(runs, name):
-    assert f"{name}, 195.3 KiB: verified" in runs(name).output
+def test_a_name_that_is_not_utf_8_is_healed_and_shown_as_well_as_can_be(runs):
+    ended = runs(NOT_UTF_8)
+    assert ended.code == 0
+    assert "bad?.bin, 195.3 KiB: verified" in ended.output
+
+
+def test_an_encoding_without_umlauts_and_frames_is_no_trouble(runs):
+    ended = runs("ascii")
+    assert ended.code == 0
+    assert ended.output.isascii()
+    assert "[bold][x] :smile:.bin, 195.3 KiB: verified" in ended.output
+    assert "Traceback" not in ended.output
 
 
 def told(output):
@@ -445,25 +489,111 @@ def plain(output):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
 
 
+def first_column(output):
+    return re.sub(r"\s+", " ", " ".join(re.findall(r"^│ (.{33}) │", output, flags=re.MULTILINE)))
+
+
+def rows(output):
+    """The rows of the table of ops: a cell may go over several lines."""
+    table = output[output.rindex("┏") : output.rindex("┘")]
+    found = []
+    for line in table.splitlines():
+        if line.startswith("│"):
+            cells = [cell.strip() for cell in line.strip("│").split("│")]
+            if cells[0]:
+                found.append(cells)
+            else:
+                found[-1] = [f"{above} {cell}".strip() for above, cell in zip(found[-1], cells, strict=True)]
+    return found
+
+
 def test_a_person_sees_phases_a_table_and_a_verdict(runs):
     output = runs("well").output
-    first_column = re.sub(r"\s+", " ", " ".join(re.findall(r"^│ (.{33}) │", output, flags=re.MULTILINE)))
-    for phase in ("register", "disaster", "schedule", "op 1: verify", "op 2: publish", "delete all survivors"):
-        assert phase in first_column
-    assert re.search(r"│ 1 .*│ no, no .*│ FAILED", output)
-    assert re.search(r"│ 2 .*│ yes, yes .*│ VERIFIED", output)
-    assert f"as it should end: the bytes are equal, BLAKE3 {HASH}" in output
-    assert "NOT as" not in output
-    assert "a block every" in told(output)
+    shown = rows(output)
+    last = len(shown)
+    phases = ["register", "disaster", "schedule", "op 1: verify", f"op {last}: publish", "delete all survivors"]
+    assert [phase for phase in phases if phase not in first_column(output)] == []
+    assert [(row[0], row[3], row[4]) for row in shown] == [
+        *((str(number), "no, no", "FAILED") for number in range(1, last)),
+        (str(last), "yes, yes", "VERIFIED"),
+    ]
+    assert last >= 2
+    assert output.splitlines()[-1] == f"as it should end: the bytes are equal, BLAKE3 {HASH}"
+    assert output.splitlines()[0] == PACE
 
 
-def test_a_person_is_told_of_a_bad_end(runs):
+def test_accounts_are_known_by_their_last_six_letters(runs):
+    output = runs("well").output
+    healer, verifiers = rows(output)[0][1:3]
+    assert re.fullmatch(r"[0-9a-z]{6}", healer)
+    assert f"healer ..{healer}, verifiers {', '.join(f'..{name}' for name in verifiers.split(', '))}" in told(output)
+
+
+def test_a_person_is_told_of_a_bad_end_and_why_and_all_that_is_wrong(runs):
     ended = runs("badly")
     assert ended.code == 1
-    assert "NOT as it should end: cannot rebuild" in ended.output
     assert "20 symbols (4 needed)" in told(ended.output)
     assert "left: 2 of 20 symbols" in told(ended.output)
-    assert "EXPIRED" in ended.output
+    assert [(row[0], row[3], row[4], row[5]) for row in rows(ended.output)] == [("1", "-, -", "EXPIRED", "")]
+    verdict, *complaints = ended.output[ended.output.rindex("┘") + 2 :].splitlines()
+    assert verdict.startswith("NOT as it should end: the last heal op ended EXPIRED: ")
+    assert "2 symbols of 4" in verdict
+    assert "  the ops ended EXPIRED, not with one VERIFIED" in complaints
+    assert "  the file cannot be read back" in complaints
+    assert all(line.startswith("  ") for line in complaints)
+
+
+@pytest.mark.parametrize(
+    ("votes", "shown"),
+    [
+        ([("second", False), ("first", True)], "yes, no"),
+        ([("second", True)], "-, yes"),
+        ([("first", False)], "no, -"),
+        ([], "-, -"),
+    ],
+)
+def test_a_vote_stands_at_its_verifier(votes, shown, capsys, tmp_path):
+    report = Report(plan=Plan())
+    report.ops = [
+        {"id": 1, "ticket": "1", "healer": "h", "verifiers": ["first", "second"], "status": "FAILED", "result_hash": ""}
+    ]
+    report.votes = [{"op": 1, "verifier": who, "verified": verified, "hash": "x"} for who, verified in votes]
+    _print_report(tmp_path / "f", report)
+    assert rows(capsys.readouterr().out)[0][3] == shown
+
+
+INTERRUPTED = {
+    # The last line before a wait, how often it comes, the scenario, the size.
+    "while the file is stored": (b"compressing id files", 2, "verified", 8_000_000),
+    "while it waits for the window to end": (b"availability commitment", 1, "no-quorum", 200_000),
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_an_interrupt_ends_it_with_130_and_a_line_and_leaves_nothing(tmp_path, name):
+    line_wanted, times, scenario, length = INTERRUPTED[name]
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "file.bin").write_bytes(noise(length))
+    with subprocess.Popen(
+        [*COMMAND, "file.bin", "--scenario", scenario],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(tmp_path / "tmp"),
+        start_new_session=True,
+    ) as process:
+        seen = 0
+        while seen < times:
+            line = process.stderr.readline()
+            assert line, "it ended too early"
+            seen += line_wanted in line
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, errors.decode()[-300:]
+    assert (output, errors.splitlines()[-1]) == (b"", b"lep6: interrupted")
+    assert b"Traceback" not in errors
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not has_processes(process.pid)
 
 
 def test_without_a_terminal_there_are_no_colours_and_the_tables_have_80_columns(runs):

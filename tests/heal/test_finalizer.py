@@ -1,5 +1,6 @@
 """The finalizer: what it publishes, what it removes, and on whose word."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,18 @@ async def test_a_staging_that_is_damaged_or_gone_when_the_op_is_verified_is_rebu
     await world.until(healer.is_clean)
     assert len(healer.seen(What.PUBLISHED)) == 1
     assert await world.reads_back_without_survivors()
+
+
+@in_a_world()
+async def test_a_publish_whose_staging_is_gone_and_cannot_be_rebuilt_becomes_stuck(world):
+    healer = await world.start_claimed()
+    await healer.kill()
+    shutil.rmtree(healer.directory / "staging")
+    await world.disaster(symbols=3)
+    world.move(HealOpStatus.VERIFIED)
+    await healer.start()
+    await world.until(lambda: healer.seen(What.STUCK), blocks=900)
+    assert (await healer.entries()).claims[1].state is ClaimState.PUBLISHING
 
 
 @pytest.mark.parametrize("status", [HealOpStatus.VERIFIED, HealOpStatus.HEALER_REPORTED, None])

@@ -308,6 +308,22 @@ async def test_with_answers_of_nodes_at_any_height_a_heal_goes_to_its_end(world,
 
 
 @in_a_world()
+async def test_an_op_that_is_closed_is_not_rebuilt_on_the_word_of_a_node_that_is_behind(world):
+    """It lists the op as HEALER_REPORTED still, and nothing is here to be served."""
+    healer = await world.start_claimed()
+    await world.blocks(2)
+    reported = world.chain.height - 1
+    world.move(VERIFIED)
+    await world.until(lambda: healer.seen(What.CLOSED))
+    healer.client.lag = lambda: world.chain.height - reported
+    await world.blocks(12)
+    world.thaw(healer)
+    await world.blocks(12)
+    assert len(healer.seen(What.RECONSTRUCTED)) == 1
+    assert len(healer.seen(What.PUBLISHED)) == 1
+
+
+@in_a_world()
 async def test_a_chain_that_stands_still_deletes_nothing(world):
     """All nodes that answer say that an op has expired; none of them has a new block."""
     healer = await world.start_claimed()
