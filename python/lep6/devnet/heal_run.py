@@ -16,6 +16,7 @@ from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
+from lep6.devnet.chain.ops import FINAL_STATUSES
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
 from lep6.devnet.judgement import Evidence, complaints
@@ -26,7 +27,6 @@ from lep6.devnet.registration import Registered
 from lep6.devnet.scenario import Pace, Plan, Report, Scenario
 from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion, corrupt_digest
 from lep6.grpc import Service
-from lep6.heal.decisions import FINAL
 from lep6.heal.events import Event, What
 from lep6.heal.settings import Settings
 from lep6.model import HealOpStatus, Ticket
@@ -234,7 +234,7 @@ class HealRun:
             return box.chain.state.ops[number].status is not HealOpStatus.SCHEDULED
 
         async def is_final() -> bool:
-            return box.chain.state.ops[number].status in FINAL
+            return box.chain.state.ops[number].status in FINAL_STATUSES
 
         async def is_over() -> bool:
             is_everyone_there = all(life.node is not None for life in self._lives.values())

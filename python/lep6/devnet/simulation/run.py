@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from lep6.blocking import Inline
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
+from lep6.devnet.chain.ops import FINAL_STATUSES
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
 from lep6.devnet.network import EmbeddedNetwork, node_account
@@ -36,7 +37,6 @@ from lep6.devnet.simulation.witness import Witness
 from lep6.devnet.stand_ins import CorruptArtefacts
 from lep6.devnet.store import Behaviour
 from lep6.grpc import Server, Service
-from lep6.heal.decisions import FINAL
 from lep6.heal.settings import Settings
 from lep6.model import EnforcementMode, HealOpStatus, Ticket
 from lep6.observe import Unwatched
@@ -247,7 +247,7 @@ class Simulation:
                 if life.node is not None:
                     self.witness.sees_stagings(life.account, life.stagings())
             for op in self.chain.state.ops.values():
-                if op.status in FINAL:
+                if op.status in FINAL_STATUSES:
                     self._finals.setdefault(op.op_id, trio.current_time())
             await self._look_for_leaks()
             if self.weather.is_calm and self._is_told() and not await self._rests():
@@ -258,7 +258,7 @@ class Simulation:
         """Whether each file has come to its end: healed, or lost with its first op."""
         return all(
             any(op.status is HealOpStatus.VERIFIED for op in self._ops_of(ticket))
-            or (ticket not in self.recoverable and self._ops_of(ticket)[0].status in FINAL)
+            or (ticket not in self.recoverable and self._ops_of(ticket)[0].status in FINAL_STATUSES)
             for ticket in self.registered
         )
 
@@ -289,7 +289,7 @@ class Simulation:
 
     def _check_liveness(self) -> None:
         for op in self.chain.state.ops.values():
-            if op.status in FINAL and self._has_to_succeed(op) and op.status is not HealOpStatus.VERIFIED:
+            if op.status in FINAL_STATUSES and self._has_to_succeed(op) and op.status is not HealOpStatus.VERIFIED:
                 self.witness.blame("the story", f"op {op.op_id} ended {op.status.name}, though it could be healed")
 
     def _has_to_succeed(self, op: OpRecord) -> bool:

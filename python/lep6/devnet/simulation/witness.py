@@ -10,7 +10,6 @@ from attrs import define, field
 
 from lep6.devnet.chain import Chain
 from lep6.devnet.simulation.chance import BLOCK_SECONDS, Story
-from lep6.heal.decisions import ENDED
 from lep6.heal.events import Event, What
 from lep6.model import HealOpStatus, Key, Ticket
 from lep6.transaction import Claim, Transaction, Vote
@@ -139,7 +138,7 @@ class Witness:
 
     def _is_needed(self, account: str, op_id: int) -> bool:
         op = self.chain.state.ops.get(op_id)
-        if op is None or op.healer != account or op.status in ENDED:
+        if op is None or op.healer != account or op.status in (HealOpStatus.FAILED, HealOpStatus.EXPIRED):
             return False
         return (account, op_id) not in self.published
 
