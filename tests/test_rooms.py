@@ -15,7 +15,7 @@ PACKAGE = Path(lep6.__file__).parent
 FLOORS = [
     {"cli"},
     {"devnet"},
-    {"artefact_stream"},
+    {"artefact_stream", "chain"},
     {"grpc"},
     {"heal"},
     {"cascade"},

@@ -82,6 +82,10 @@ class ChainUnavailable(Lep6Error):
     """No node of the chain answered. Nothing is known; ask again."""
 
 
+class WrongChain(Lep6Error):
+    """A node is one of another chain than was configured. Nothing was sent to it."""
+
+
 class FetchFailure(enum.Enum):
     """Why the rebuilt file of an op did not come whole."""
 

@@ -51,6 +51,7 @@ class Refusal(enum.Enum):
     MEMPOOL = "the mempool has no room"
     LATE = "its time-out height has passed"
     KEY = "the account's key cannot be used"
+    UNSENT = "no node of the chain could be reached to send it to"
     OTHER = "the chain refuses the transaction as such"
 
     @property
@@ -73,10 +74,19 @@ _ABOUT_THE_OP = frozenset(
 
 @final
 @frozen
+class Packed:
+    """A message of a host that shares the key: lep6 does not know what it says."""
+
+    type_url: str
+    value: bytes
+
+
+@final
+@frozen
 class Transaction:
     """A signed transaction that was not sent yet."""
 
-    message: Message
+    message: Message | Packed
     tx_hash: str
     """Upper-case hexadecimal SHA-256 of its bytes: what it is looked up by."""
     sequence: int

@@ -136,7 +136,7 @@ async def test_a_publish_that_dies_at_any_call_is_finished_by_the_next_process(t
                 break
             except Crash:
                 died_at += 1
-            async with Ledger.open(tmp_path / "ledger.db", "lumera1node", BLOCKING) as ledger:
+            async with Ledger.open(tmp_path / "ledger.db", world.ledger.account, BLOCKING) as ledger:
                 assert isinstance(await world.publisher(second, ledger).publish(staged), Published)
             assert not await lacking(world, staged)
             in_flight = {key for key, _ in first.stores[-1]} if first.stores else set()

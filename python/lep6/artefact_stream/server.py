@@ -51,6 +51,8 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
     streams_per_caller: int = STREAMS_PER_CALLER
     streams: int = STREAMS
     reply_seconds: float = READER_SECONDS
+    chunk_size: int = CHUNK_SIZE
+    """Bytes of a chunk; no peer takes more than the usual ones for granted."""
     damaged: Callable[[int], object] = field(default=lambda _: None)
     """Hears the id of an op whose staging was found damaged."""
     _open: Counter[str] = field(factory=Counter)
@@ -68,7 +70,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
             op = await self._authorised(message.heal_op_id, caller)
             staged = await self._staged(op)
             with await self.blocking.run(partial(self._opened, op, staged)) as file:
-                served = _Served(op, staged, file)
+                served = _Served(op, staged, file, self.chunk_size)
                 while not served.is_over:
                     yield await self._next(served, op)
         log.info("artefacts_served", op_id=op.op_id, ticket=op.ticket, verifier=caller, bytes=staged.manifest.size)
@@ -146,8 +148,9 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
 class _Served:
     """A file on its way out: hashed as it goes, so that its last chunk leaves only when all of it was true."""
 
-    def __init__(self, op: HealOp, staged: Staged, file: BinaryIO) -> None:
+    def __init__(self, op: HealOp, staged: Staged, file: BinaryIO, chunk_size: int) -> None:
         self._op = op
+        self._chunk_size = chunk_size
         self._size = staged.manifest.size
         self._digest = staged.digest
         self._file = file
@@ -162,7 +165,7 @@ class _Served:
     def next_message(self) -> wire.ServeReconstructedArtefactsResponse:
         """The next message of the stream."""
         try:
-            chunk = self._file.read(min(CHUNK_SIZE, self._size - self._sent))
+            chunk = self._file.read(min(self._chunk_size, self._size - self._sent))
         except OSError as error:
             raise _damaged(self._op, error) from error
         if not chunk:

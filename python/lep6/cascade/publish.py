@@ -33,6 +33,7 @@ SAMPLE: Final = 16
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 900.0
 """Seconds between attempts: doubled each time, half to one and a half of it by chance."""
+MOST_JITTER: Final = 1.5
 STUCK_AFTER: Final = 8
 """Failed attempts in a row after which a publish is called stuck; by then it has had about four minutes."""
 
@@ -109,7 +110,8 @@ class Publisher:
         state = await self.journal.load(staged.name, seal)
         if state is None:
             state = PublishState(bytes(-(-len(order) // 8)), attempts=0, not_before=0.0, reason="")
-        if state.not_before > self.clock.now():
+        # A time that no pause reaches was written by a clock that went wrong.
+        if 0 < state.not_before - self.clock.now() <= MOST_JITTER * LONGEST_PAUSE:
             return _deferred(state, order)
         attempt = _Attempt(self, staged, seal, order, state)
         reason = await attempt.run()
@@ -137,7 +139,7 @@ class Publisher:
             await trio.sleep(max(0.0, outcome.not_before - self.clock.now()))
 
     def _after_failure(self, state: PublishState, reason: str) -> PublishState:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(state.attempts, 16)) * self.random.uniform(0.5, 1.5)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(state.attempts, 16)) * self.random.uniform(0.5, MOST_JITTER)
         return evolve(state, attempts=state.attempts + 1, not_before=self.clock.now() + pause, reason=reason)
 
 

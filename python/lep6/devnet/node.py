@@ -10,6 +10,7 @@ from attrs import frozen
 
 from lep6.artefact_stream import ArtefactClient, ArtefactService
 from lep6.artefact_stream.client import Connect
+from lep6.artefact_stream.server import CHUNK_SIZE
 from lep6.devnet.identity import InsecureResolver
 from lep6.heal.disk import Disk
 from lep6.heal.events import Watch
@@ -44,6 +45,8 @@ class Surroundings:
     settings: Settings
     watch: Watch
     strict_signatures: bool = True
+    chunk_size: int = CHUNK_SIZE
+    """Of what the node serves."""
 
 
 @final
@@ -83,6 +86,12 @@ async def open_node(directory: Path, account: str, around: Surroundings) -> Asyn
             watch=around.watch,
         )
         artefacts = ArtefactService(
-            account, disk.root, service.sight, InsecureResolver(), around.blocking, damaged=service.suspect
+            account,
+            disk.root,
+            service.sight,
+            InsecureResolver(),
+            around.blocking,
+            chunk_size=around.chunk_size,
+            damaged=service.suspect,
         )
         yield Node(account, directory, service, artefacts)

@@ -166,15 +166,15 @@ class Call(Generic[RequestT, ReplyT]):
         self._is_answered = True
         if trailers is None:
             raise RpcUnanswered(Status.UNKNOWN, "the server ended the stream without a status")
-        _check_status(dict(trailers))
         self.trailing_metadata = _metadata(trailers)
+        _check_status(dict(trailers))
 
     def _check_headers(self, headers: dict[str, str]) -> None:
         status = headers.get(":status", "")
         if "grpc-status" in headers and status == "200" and self._opened.is_only_headers:
             self._is_answered = True
-            _check_status(headers)
             self.trailing_metadata = _metadata(list(headers.items()))
+            _check_status(headers)
         elif status != "200" or not messages.is_grpc(headers.get("content-type")):
             self._is_answered = True
             kind = headers.get("content-type")

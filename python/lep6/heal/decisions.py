@@ -11,7 +11,7 @@ from attrs import frozen
 
 from lep6.heal.hashes import is_same_hash
 from lep6.heal.rows import ClaimRow, ClaimState, SentTransaction, VerificationRow
-from lep6.model import HealOp, HealOpStatus
+from lep6.model import HealOp, HealOpStatus, Ticket
 from lep6.transaction import Absent, Claim, Found, Included, Refusal, Vote
 
 INDEX_BLOCKS: Final = 2
@@ -163,6 +163,13 @@ class HealerFacts:
         return self.staged if self.told is None else self.told.manifest_hash
 
     @property
+    def ticket(self) -> Ticket | None:
+        """Of what we have claimed, or claim."""
+        if self.row is not None:
+            return self.row.ticket
+        return None if self.told is None else self.told.ticket
+
+    @property
     def is_staged(self) -> bool:
         """Whether what is staged is what we have claimed, claim, or would claim."""
         return self.staged is not None and is_same_hash(self.staged, self.manifest_hash or "")
@@ -183,7 +190,7 @@ def healer_step(facts: HealerFacts) -> HealerStep:
     if sight is None:
         return Wait()
     op, ours = sight.op, facts.manifest_hash
-    if op is None or op.healer != facts.duty.account or op.status in ENDED:
+    if op is None or op.healer != facts.duty.account or op.status in ENDED or facts.ticket not in (None, op.ticket):
         return _ending(sight) if facts.has_anything else Wait()
     if op.status in CLAIMED:
         is_another = ours is not None and not is_same_hash(ours, op.result_hash)

@@ -4,7 +4,7 @@ One walk for each op, from wherever it stands: ask the transaction, then the op;
 is nothing to do now. The next tick walks on. It ends with the finalizer's steps.
 """
 
-from typing import assert_never, final
+from typing import Final, assert_never, final
 
 import trio
 from attrs import define, field, frozen
@@ -46,6 +46,9 @@ from lep6.observe import get_logger
 from lep6.ports import Clock
 from lep6.transaction import Claim
 
+MOST_STALE: Final = 5
+"""Answers of nodes that are behind after which a walk waits for the next tick."""
+
 log = get_logger("heal.healer")
 
 
@@ -84,7 +87,7 @@ class Healer:
 
     async def walk(self, op_id: int) -> None:
         """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
-        patience = trio.current_time() + self.settings.attempt
+        patience, stale = trio.current_time() + self.settings.attempt, 0
         while True:
             facts, staged = await self._facts(op_id)
             step = healer_step(facts)
@@ -92,6 +95,9 @@ class Healer:
                 if not await self._carry_out(step, op_id, facts, staged):
                     return
             elif facts.carried is Fate.UNDECIDED and trio.current_time() < patience:
+                await trio.sleep(self.settings.poll)
+            elif facts.sight is not None and not facts.sight.is_current and stale < MOST_STALE:
+                stale += 1  # another node may answer next
                 await trio.sleep(self.settings.poll)
             else:
                 if not facts.has_anything:
@@ -108,10 +114,14 @@ class Healer:
         sight = None if is_settled else await self.sight.look(op_id)
         if intent is not None and intent.sent is not None and told is not None and carried is Fate.UNSENT:
             await self.submissions.bury(intent, sight.op if sight is not None else None)
+        op = sight.op if sight is not None else None
         staged, names = await self.disk.staged(op_id), await self.disk.names()
+        tickets = {known.ticket for known in (row, told, op) if known is not None}
+        if staged is not None and tickets and staged.manifest.ticket not in tickets:
+            staged = None  # another chain's, or another life's
         debris = names.rests if staged is not None else names.rests | names.staged
         facts = HealerFacts(
-            duty=self.sight.duty(sight.op if sight is not None else None),
+            duty=self.sight.duty(op),
             row=row,
             told=told,
             staged=staged.manifest.manifest_hash if staged is not None else None,

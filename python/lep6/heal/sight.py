@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MOST_PAGES: Final = 1000
 """Pages of one listing that are read; more is a chain gone mad."""
+LEAP_BLOCKS: Final = 1000
 FRESH_SECONDS: Final = 60.0
 FRESH_BLOCKS: Final = 10
 """How old, in seconds or in times between blocks, the newest block of a node may be that is not behind."""
@@ -79,6 +80,8 @@ class ChainSight:
     _seen: dict[int, tuple[HealOp | None, int]] = field(factory=dict)
     """What an op was when it was first seen so, and at which height."""
     _first_block: Block | None = None
+    _leap: int | None = None
+    """A height far above all others, which one answer had."""
     _is_tip_known: bool = False
     """Whether a block was seen that was made just now. Until then all nodes that answer may be behind."""
 
@@ -176,7 +179,7 @@ class ChainSight:
 
     async def _refresh_block(self) -> None:
         block = await bounded(self.chain.latest_block, self.query_seconds)
-        self.height = max(self.height, block.height)
+        self._reached(block.height)
         age = self.clock.now() - block.time
         if abs(age) <= max(FRESH_SECONDS, FRESH_BLOCKS * self.block_seconds):
             self._is_tip_known = True
@@ -188,5 +191,12 @@ class ChainSight:
 
     async def _ask(self, query: Callable[[], Awaitable[At[T]]]) -> At[T]:
         answer = await bounded(query, self.query_seconds)
-        self.height = max(self.height, answer.height)
+        self._reached(answer.height)
         return answer
+
+    def _reached(self, height: int) -> None:
+        """The chain is at least this far. A leap has to be told twice: one mad answer must not make all others old."""
+        if height <= self.height + LEAP_BLOCKS or (self._leap is not None and abs(height - self._leap) <= LEAP_BLOCKS):
+            self.height, self._leap = max(self.height, height), None
+        else:
+            self._leap = height

@@ -80,6 +80,11 @@ class PrivateKey:
         """The deterministic 64-byte r, s signature over a message."""
         return _core.secp256k1_sign(self._secret, self.kind.digest(message))[:SIGNATURE_SIZE]
 
+    def sign_transaction(self, document: bytes) -> bytes:
+        """The signature that a transaction carries: r, s, and the parity too where the kind has it."""
+        signature = _core.secp256k1_sign(self._secret, self.kind.digest(document))
+        return signature if self.kind is KeyKind.ETHEREUM else signature[:SIGNATURE_SIZE]
+
 
 def recover(kind: KeyKind, message: bytes, signature: bytes) -> list[PublicKey]:
     """The keys of a kind that can have made a 64-byte signature over the message."""

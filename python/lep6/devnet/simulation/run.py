@@ -45,6 +45,8 @@ from lep6.ports import Chain as ChainPort
 BEGINNING: Final = 1_800_000_000.0
 """Unix seconds when a run begins."""
 ID_FILES: Final = 3
+SMALL_CHUNK: Final = 16_384
+"""So that small files, too, come in many chunks."""
 LONGEST_RUN: Final = 8 * WINDOW_SECONDS
 TIDY_SECONDS: Final = 240.0
 """After an op is final and the calm has begun, in which everything of it has to go."""
@@ -221,6 +223,7 @@ class Simulation:
             settings=Settings(verifier_unreachable_policy=self.story.policy, block=BLOCK_SECONDS),
             watch=lambda event: None if connection.is_dead else self.witness.hears(account, event),
             strict_signatures=self.story.strict_signatures,
+            chunk_size=SMALL_CHUNK,
         )
         return Ties(around, connection, (others, everything))
 

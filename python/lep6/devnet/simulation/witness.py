@@ -9,11 +9,14 @@ import trio
 from attrs import define, field
 
 from lep6.devnet.chain import Chain
-from lep6.devnet.simulation.chance import BLOCK_SECONDS, Story
+from lep6.devnet.simulation.chance import BLOCK_SECONDS, EPOCH_BLOCKS, Story
 from lep6.heal.events import Event, What
+from lep6.heal.settings import UnreachablePolicy
 from lep6.model import HealOpStatus, Key, Ticket
-from lep6.transaction import Claim, Transaction, Vote
+from lep6.transaction import Claim, Packed, Transaction, Vote
 
+PASSING: Final = ("not_ready", "unreachable", "truncated", "stalled")
+"""Failures to fetch that use up no attempt before the last epoch of the window."""
 GRACE_SECONDS: Final = 10 * BLOCK_SECONDS
 """After the beginning of the calm, in which what failed before may still have its effect."""
 
@@ -73,6 +76,8 @@ class Witness:
     def sends(self, account: str, transaction: Transaction) -> None:
         """A node sends a transaction."""
         message, who = transaction.message, self.name(account)
+        if isinstance(message, Packed):
+            return  # nobody shares a key in a box
         place = (account, message.op_id, type(message))
         for earlier in self._sent.get(place, []):
             if earlier.message != message:
@@ -124,9 +129,19 @@ class Witness:
         if event.text.startswith("no, hash_mismatch") and healer not in self.story.liars:
             self.blame(who, f"votes no on op {event.op_id}, whose healer serves what was claimed")
         if "failed" in event.text:
+            self._gives_up(who, event)
             if trio.current_time() > self.story.calm_from + GRACE_SECONDS:
                 self.blame(who, f"has no file of op {event.op_id} in the calm")
             self.used_up.add(place)
+
+    def _gives_up(self, who: str, event: Event) -> None:
+        """A verifier votes no without a file."""
+        left = self.chain.state.params.parameters.last_height(self.chain.state.ops[event.op_id].deadline_epoch)
+        is_early = left - self.chain.height > EPOCH_BLOCKS
+        if self.story.policy is UnreachablePolicy.PATIENT:
+            self.blame(who, f"votes no on op {event.op_id} without a file, though it is to be patient")
+        elif is_early and any(kind in event.text for kind in PASSING):
+            self.blame(who, f"gives up op {event.op_id} early, for what may pass: {event.text}")
 
     def sees_stagings(self, account: str, op_ids: set[int]) -> None:
         """A node that lives has these stagings, complete ones."""
