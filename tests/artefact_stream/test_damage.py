@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from artefact_stream.ends import ANY_SIZE, MIB, OP, STRANGER, VERIFIER, KnownOps, a_node, service, stage
-from lep6.artefact_stream import server
 from lep6.cascade.staging import FILES, RECONSTRUCTED, discard_staged, sweep
 from lep6.errors import FetchFailed, FetchFailure
 from world import BLOCKING, noise
@@ -250,11 +249,10 @@ async def test_no_file_stays_open_behind_a_stream(root, how, autojump_clock):
 # Every byte.
 
 
-async def test_any_single_changed_byte_of_a_small_file_withholds_its_end(tmp_path, monkeypatch, autojump_clock):
-    monkeypatch.setattr(server, "CHUNK_SIZE", 64)
+async def test_any_single_changed_byte_of_a_small_file_withholds_its_end(tmp_path, autojump_clock):
     data = noise(200)
     directory = stage(tmp_path / "staging", data)
-    async with a_node(service(tmp_path / "staging")) as node:
+    async with a_node(service(tmp_path / "staging", chunk_size=64)) as node:
         for place in range(len(data)):
             mask = 1 << place % 8
             flip(directory / RECONSTRUCTED, place, mask)
