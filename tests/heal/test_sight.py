@@ -414,3 +414,11 @@ async def test_blocks_of_nodes_that_are_behind_do_not_make_time_run_backwards(no
         node.height, node.age = height, age
         await sight.refresh()
         assert sight.block_seconds == BLOCK
+
+
+async def test_after_the_window_no_time_is_left_and_it_is_never_less(sight, autojump_clock):
+    sight.parameters = Parameters(EnforcementMode.FULL, 1, 400)
+    sight.height = 2_000
+    op = HealOp(5, Ticket("7"), "lumera1healer", (), HealOpStatus.SCHEDULED, deadline_epoch=3)
+    assert sight.blocks_left(op) < 0
+    assert sight.seconds_left(op) == 0

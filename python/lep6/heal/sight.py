@@ -168,8 +168,8 @@ class ChainSight:
         return math.inf if last is None else last - self.height
 
     def seconds_left(self, op: HealOp | None) -> float:
-        """About how long it takes until they are made."""
-        return self.blocks_left(op) * self.block_seconds
+        """About how long it takes until they are made; 0 when there are none."""
+        return max(0.0, self.blocks_left(op) * self.block_seconds)
 
     def last_height(self, op: HealOp | None) -> int | None:
         """The last block of the op's window; `None` where it has none, or it is not known."""
