@@ -613,6 +613,7 @@ def test_on_a_terminal_of_80_columns_the_tables_fit_and_have_their_words(tmp_pat
         output = b"".join(iter(partial(read_or_end, leader), b"")).decode()
     os.close(leader)
     assert run.returncode == 0
+    assert not re.search(r"\d:\d*…", plain(output))  # no time is cut
     tables = output[output.index("┏") :]
     assert "a sample read back" in told(tables)
     assert "result hash" in told(tables)
