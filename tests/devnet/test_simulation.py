@@ -1,6 +1,7 @@
 """The simulation itself: that it is one story for each seed, that its faults are what they say, its witness sees."""
 
 import gc
+import math
 import re
 import shutil
 import tempfile
@@ -65,7 +66,11 @@ def story(**changes):
         "naysayers": frozenset(),
         "is_calm": True,
     }
-    return evolve(Story.of(0), **{"nodes": 4, "rates": NO_RATES, **quiet, **changes})
+    return evolve(Story.of(0), **{"nodes": 4, "silent_from": math.inf, "rates": NO_RATES, **quiet, **changes})
+
+
+def unheard():
+    """What matters is of no matter here."""
 
 
 def always(*faults):
@@ -98,6 +103,7 @@ def test_the_stories_have_everything_that_can_be_the_case():
     assert {len(story.sizes) for story in STORIES} == {1, 2}
     assert {story.cuts for story in STORIES} == {0, 1, 2, 4}
     assert {story.skew for story in STORIES} == {0.0, 20.0}
+    assert {story.is_silent for story in STORIES} == {True, False}
 
 
 def test_no_story_has_two_kinds_of_dishonest_nodes_or_is_too_small_for_its_heals():
@@ -456,7 +462,7 @@ class Calls:
 
 def connection(chain, account, *faults):
     told = always(*faults)
-    return FaultyConnection(account, chain, Weather(told, Random(2)), witness_of(chain))
+    return FaultyConnection(account, chain, Weather(told, Random(2)), witness_of(chain), unheard)
 
 
 async def test_without_a_fault_a_call_goes_through_once(autojump_clock):
@@ -608,7 +614,7 @@ WRITER_WORK = [_make_room, append, partial(_make_room)]
 
 @pytest.mark.parametrize("work", WRITER_WORK)
 async def test_a_full_disk_refuses_what_writes(work, autojump_clock):
-    disk = FullDisk(Weather(always(Fault.NO_SPACE), Random(1)))
+    disk = FullDisk(Weather(always(Fault.NO_SPACE), Random(1)), unheard)
     with pytest.raises(OSError, match="No space left"):
         await disk.run(work)
     assert disk.weather.counts == {Fault.NO_SPACE: 1}
@@ -616,13 +622,25 @@ async def test_a_full_disk_refuses_what_writes(work, autojump_clock):
 
 @pytest.mark.parametrize("work", [decode, partial(decode), lambda: "done"])
 async def test_a_full_disk_lets_pass_what_only_reads_or_removes(work, autojump_clock):
-    disk = FullDisk(Weather(always(Fault.NO_SPACE, Fault.STORE_BUSY), Random(1)))
+    disk = FullDisk(Weather(always(Fault.NO_SPACE, Fault.STORE_BUSY), Random(1)), unheard)
     assert await disk.run(work) == "done"
     assert disk.weather.counts == {}
 
 
+@pytest.mark.parametrize("work", WRITER_WORK)
+async def test_what_was_written_is_told_and_what_was_not_is_not(work, autojump_clock):
+    told = []
+    await FullDisk(Weather(story(), Random(1)), lambda: told.append(1)).run(work)
+    assert told == [1]
+    full = FullDisk(Weather(always(Fault.NO_SPACE), Random(1)), lambda: told.append(2))
+    with pytest.raises(OSError, match="No space left"):
+        await full.run(work)
+    await full.run(decode)
+    assert told == [1]
+
+
 async def test_a_disk_that_is_not_full_refuses_nothing(autojump_clock):
-    disk = FullDisk(Weather(story(), Random(1)))
+    disk = FullDisk(Weather(story(), Random(1)), unheard)
     assert [await disk.run(work) for work in WRITER_WORK] == ["done"] * len(WRITER_WORK)
 
 
@@ -638,7 +656,7 @@ def count(connection):
 
 
 async def test_a_ledger_in_use_can_be_read_and_not_always_written(tmp_path, autojump_clock):
-    disk = FullDisk(Weather(always(Fault.STORE_BUSY), Random(1)))
+    disk = FullDisk(Weather(always(Fault.STORE_BUSY), Random(1)), unheard)
     async with Database.open(tmp_path / "ledger.db", SCHEMA, disk) as database:
         written = 0
         for _ in range(50):
