@@ -51,7 +51,13 @@ from lep6.transaction import Refusal, Refused, Vote
 log = get_logger("heal.verifier")
 
 PASSING: Final = frozenset(
-    {FetchFailure.NOT_READY, FetchFailure.UNREACHABLE, FetchFailure.TRUNCATED, FetchFailure.STALLED}
+    {
+        FetchFailure.NOT_READY,
+        FetchFailure.UNREACHABLE,
+        FetchFailure.TRUNCATED,
+        FetchFailure.STALLED,
+        FetchFailure.DAMAGED,  # the healer knows, and rebuilds
+    }
 )
 """Failures that may pass by themselves: they use up no attempt while more than an epoch of the window is left."""
 

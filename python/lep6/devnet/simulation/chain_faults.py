@@ -28,6 +28,8 @@ class FaultyConnection:
     chain: Chain
     weather: Weather
     witness: Witness
+    matters: Callable[[], None]
+    """Is told when a transaction has gone out."""
     is_dead: bool = field(default=False, init=False)
     """Whether the node was cut off: nothing that it does reaches the chain any more."""
 
@@ -64,6 +66,7 @@ class FaultyConnection:
         if weather.strikes(Fault.HELD):
             self.chain.hold(transaction.tx_hash, weather.random.randint(1, 12))
         answer = await call()
+        self.matters()
         if weather.strikes(Fault.DOUBLED):
             answer = await call()
         if isinstance(answer, Refused):

@@ -1,6 +1,7 @@
 """What a seed decides: the sizes, the policies, who is not honest, and how often what goes wrong."""
 
 import enum
+import math
 from collections import Counter
 from random import Random
 from typing import Final, TypeVar, final
@@ -71,6 +72,8 @@ class Story:
     """How often each fault happens where it can."""
     cuts: int
     """Times that each node is cut off, at most."""
+    silent_from: float
+    """When the mode becomes UNSPECIFIED for good, in seconds since the beginning; infinite for never."""
     skew: float
     """Seconds by which the nodes' clocks may be off."""
 
@@ -101,7 +104,13 @@ class Story:
             rates=rates,
             cuts=rng.choice((0, 1, 2, 4)),
             skew=rng.choice((0.0, 0.0, 20.0)),
+            silent_from=rng.uniform(30.0, 300.0) if rng.random() < 0.08 else math.inf,  # noqa: PLR2004
         )
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no new work may be begun from some time on."""
+        return self.silent_from < math.inf
 
     @property
     def calm_from(self) -> float:

@@ -31,6 +31,8 @@ class FullDisk:
     """Runs blocking work inline, on a disk that is full now and then. A `Blocking`."""
 
     weather: Weather
+    matters: Callable[[], None]
+    """Is told when something was written."""
 
     async def run(self, work: Callable[[], T], /, *, cancel: Callable[[], object] | None = None) -> T:  # noqa: ARG002
         """See `Blocking.run`."""
@@ -42,7 +44,10 @@ class FullDisk:
                 raise StoreUnavailable("the ledger is in use by another process (database is locked); try again")
         elif name.rpartition(".")[2] in WRITERS and self.weather.strikes(Fault.NO_SPACE):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return work()
+        result = work()
+        if name.endswith(TRANSACTIONS) or name.rpartition(".")[2] in WRITERS:
+            self.matters()
+        return result
 
 
 def _is_writing(function: Any) -> bool:

@@ -26,6 +26,9 @@ LEAST_STEPS: Final = 20
 MOST_STEPS: Final = 20_000
 """Steps of a node's tasks after which it is cut off."""
 LONGEST_ABSENCE: Final = 90.0
+FEW_STEPS: Final = 12
+RIGHT_AFTER: Final = 0.1
+"""How often a node that is to be cut off is cut off right after it has sent or written something."""
 BACKLOG: Final = 16
 OPEN_SECONDS: Final = 5.0
 """Between attempts to open a node."""
@@ -57,8 +60,8 @@ class Life:
 
     account: str
     directory: Path
-    tie: Callable[[], Ties]
-    """Makes new ties for each life."""
+    tie: Callable[[Callable[[], None]], Ties]
+    """Makes new ties for each life; they tell it when something happens that matters."""
     serves: Callable[[Node], Service]
     streets: Streets
     weather: Weather
@@ -74,7 +77,7 @@ class Life:
         """Live, die and come back, for ever."""
         while True:
             self._died = trio.Event()
-            self._ties = self.tie()
+            self._ties = self.tie(self.hasten)
             self._steps_left = self._fate() if self.cuts_left and not self.weather.is_calm else 0
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._live)
@@ -89,6 +92,11 @@ class Life:
             self.witness.note(self.witness.name(self.account), f"comes back without {lost}")
             absence = self.random.uniform(0.0, LONGEST_ABSENCE)
             await trio.sleep(max(0.0, min(absence, self.weather.story.calm_from - trio.current_time())))
+
+    def hasten(self) -> None:
+        """Something that matters has just happened: now and then the node is cut off right after it."""
+        if self.cuts_left and self.random.random() < RIGHT_AFTER and not self.weather.is_calm:
+            self._steps_left = self.random.randint(1, FEW_STEPS)
 
     def step(self) -> None:
         """A task of the node has made a step."""
@@ -129,11 +137,13 @@ class Life:
             door, callers = trio.open_memory_channel[trio.abc.Stream](BACKLOG)
             self.streets.doors[self.account] = door
             server = Server([self.serves(node)])
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(node.service.run)
-                async with callers:
+            try:
+                async with trio.open_nursery() as nursery, callers:
+                    nursery.start_soon(node.service.run)
                     async for stream in callers:
                         nursery.start_soon(server.serve_stream, stream)
+            finally:
+                self.node = None
 
     async def _open(self, stack: AsyncExitStack, around: Surroundings) -> Node:
         """Open the node, as often as it takes: its ledger may be in use."""

@@ -1,6 +1,7 @@
 """One seed: everything is set up, goes wrong, and is held against what must be."""
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -200,9 +201,9 @@ class Simulation:
         nursery.start_soon(foreigner.run)
         nursery.start_soon(serve)
 
-    def _tie(self, box: Box, streets: Streets, number: int, rng: Random) -> Ties:
+    def _tie(self, box: Box, streets: Streets, number: int, rng: Random, matters: Callable[[], None]) -> Ties:
         account = node_account(number)
-        connection = FaultyConnection(account, self.chain, self.weather, self.witness)
+        connection = FaultyConnection(account, self.chain, self.weather, self.witness, matters)
         client = ChainClient(self.chain, account, lag=connection.lag)
         chain: ChainPort = client
         if number in self.story.naysayers:
@@ -216,7 +217,7 @@ class Simulation:
             network=others,
             survivors=everything,
             connect=streets.connect,
-            blocking=FullDisk(self.weather),
+            blocking=FullDisk(self.weather, matters),
             progress=Unwatched(),
             clock=SimulatedClock(skew),
             random=rng,
@@ -233,6 +234,9 @@ class Simulation:
 
     async def _change_mode(self) -> None:
         while not self.weather.is_calm:
+            if trio.current_time() >= self.story.silent_from:
+                self.chain.set_mode(EnforcementMode.UNSPECIFIED)
+                return
             if self.weather.strikes(Fault.MODE):
                 self.chain.set_mode(EnforcementMode.UNSPECIFIED)
                 await trio.sleep(self.weather.random.uniform(10.0, 120.0))
@@ -259,6 +263,8 @@ class Simulation:
 
     def _is_told(self) -> bool:
         """Whether each file has come to its end: healed, or lost with its first op."""
+        if self.story.is_silent:
+            return all(op.status in FINAL_STATUSES for op in self.chain.state.ops.values())
         return all(
             any(op.status is HealOpStatus.VERIFIED for op in self._ops_of(ticket))
             or (ticket not in self.recoverable and self._ops_of(ticket)[0].status in FINAL_STATUSES)
@@ -306,6 +312,7 @@ class Simulation:
         ]
         return (
             op.ticket in self.recoverable
+            and not self.story.is_silent
             and self.witness.numbers[op.healer] not in self.story.liars
             and len(honest) >= op.majority
             and begins + WINDOW_SECONDS / 2 >= self.story.calm_from

@@ -15,7 +15,7 @@ from lep6.heal.settings import UnreachablePolicy
 from lep6.model import HealOpStatus, Key, Ticket
 from lep6.transaction import Claim, Packed, Transaction, Vote
 
-PASSING: Final = ("not_ready", "unreachable", "truncated", "stalled")
+PASSING: Final = ("not_ready", "unreachable", "truncated", "stalled", "damaged")
 """Failures to fetch that use up no attempt before the last epoch of the window."""
 GRACE_SECONDS: Final = 10 * BLOCK_SECONDS
 """After the beginning of the calm, in which what failed before may still have its effect."""
