@@ -35,6 +35,7 @@ __all__ = [
     "decompress",
     "encode",
     "hash_file",
+    "hd_private_key",
     "id_files",
     "keccak256",
     "key_from_text",
@@ -284,6 +285,12 @@ def secp256k1_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
 
 def secp256k1_recover(digest: bytes, signature: bytes) -> list[bytes]:
     """The compressed keys that can have made a signature; none where it is not one."""
+
+def hd_private_key(mnemonic: bytes, path: str) -> bytes:
+    """The private key at a BIP-32 path such as `m/44'/60'/0'/0/0`, of an English BIP-39 mnemonic in UTF-8.
+
+    The BIP-39 passphrase is empty. `InvalidArtefact` names positions of words, never words.
+    """
 
 def bech32_encode(prefix: str, data: bytes) -> str: ...
 def bech32_decode(text: str) -> tuple[str, bytes]: ...

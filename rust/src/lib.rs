@@ -5,6 +5,7 @@ pub mod columns;
 pub mod digest;
 pub mod error;
 pub mod geometry;
+pub mod hd;
 pub mod idfile;
 pub mod job;
 pub mod lep5;

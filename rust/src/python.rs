@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 use crate::codec::{self, Packets};
 use crate::digest::{self, Digest};
 use crate::error::{Error, Result};
-use crate::{geometry, idfile, job, lep5, pack, secp256k1, spool, symbol_files};
+use crate::{geometry, hd, idfile, job, lep5, pack, secp256k1, spool, symbol_files};
 
 /// Bytes from which hashing is worth giving up the interpreter lock.
 const DETACH_FROM: usize = 64 << 10;
@@ -53,6 +53,17 @@ fn ours(class: &str, message: String) -> PyErr {
             Err(error) => error,
         }
     })
+}
+
+/// Runs work on a secret without the interpreter lock. A panic becomes an error, whose text is not passed on.
+fn run_secret<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    match py.detach(|| catch_unwind(AssertUnwindSafe(work))) {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ours(
+            "CoreBug",
+            "the core failed in work on a private key".to_owned(),
+        )),
+    }
 }
 
 /// Runs work without the interpreter lock. A panic becomes an error: it is a bug of ours, and it ends here.
@@ -663,6 +674,12 @@ fn secp256k1_recover(
 }
 
 #[pyfunction]
+fn hd_private_key(py: Python<'_>, mnemonic: &[u8], path: &str) -> PyResult<Py<PyBytes>> {
+    let key = run_secret(py, || hd::private_key(mnemonic, path))?;
+    Ok(PyBytes::new(py, &key).unbind())
+}
+
+#[pyfunction]
 fn bech32_encode(prefix: &str, data: &[u8]) -> PyResult<String> {
     Ok(secp256k1::bech32_encode(prefix, data)?)
 }
@@ -678,10 +695,10 @@ mod _core {
     #[pymodule_export]
     use super::{
         Encoded, Geometry, Hasher, Job, Pack, PackWriter, Spool, Survey, bech32_decode,
-        bech32_encode, blake3, decompress, encode, hash_file, id_files, keccak256, key_from_text,
-        key_text, key_texts, keys_from_texts, lep5_leaves, lep5_proof, lep5_root, ripemd160,
-        secp256k1_point, secp256k1_public_key, secp256k1_recover, secp256k1_sign, secp256k1_verify,
-        survey, zstd_version,
+        bech32_encode, blake3, decompress, encode, hash_file, hd_private_key, id_files, keccak256,
+        key_from_text, key_text, key_texts, keys_from_texts, lep5_leaves, lep5_proof, lep5_root,
+        ripemd160, secp256k1_point, secp256k1_public_key, secp256k1_recover, secp256k1_sign,
+        secp256k1_verify, survey, zstd_version,
     };
     use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
