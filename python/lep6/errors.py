@@ -30,6 +30,13 @@ class InvalidKey(Lep6Error):
     """An address, key or signature is malformed."""
 
 
+class KeyNotOpened(Lep6Error):
+    """A private key was not had from where it is kept; nothing was changed.
+
+    There is none, or it is damaged, foreign, open to others, elsewhere, or under another passphrase.
+    """
+
+
 class InvalidAddress(Lep6Error):
     """A text is not the address of a server."""
 

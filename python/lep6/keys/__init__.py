@@ -1,6 +1,27 @@
-"""Accounts: addresses, and the two kinds of keys that they have."""
+"""Accounts: addresses, the two kinds of keys that they have, and where an operator keeps these."""
 
 from lep6.keys.account import KeyKind, PrivateKey, PublicKey, recover
 from lep6.keys.address import ACCOUNT_PREFIX, account_address, address_bytes
+from lep6.keys.key_file import mnemonic_key, raw_key
+from lep6.keys.keyring import Keyring
+from lep6.keys.passphrase import FromEnvironment, FromFile, Passphrase, Prompt
+from lep6.keys.record import Holding, KeyRecord
 
-__all__ = ["ACCOUNT_PREFIX", "KeyKind", "PrivateKey", "PublicKey", "account_address", "address_bytes", "recover"]
+__all__ = [
+    "ACCOUNT_PREFIX",
+    "FromEnvironment",
+    "FromFile",
+    "Holding",
+    "KeyKind",
+    "KeyRecord",
+    "Keyring",
+    "Passphrase",
+    "PrivateKey",
+    "Prompt",
+    "PublicKey",
+    "account_address",
+    "address_bytes",
+    "mnemonic_key",
+    "raw_key",
+    "recover",
+]

@@ -26,6 +26,13 @@ class KeyKind(enum.Enum):
             return hashlib.sha256(message).digest()
         return _core.keccak256(message)
 
+    @property
+    def derivation_path(self) -> str:
+        """Where a mnemonic's first key of this kind is, in the notation of BIP-32 (chain contract §2.3)."""
+        if self is KeyKind.COSMOS:
+            return "m/44'/118'/0'/0/0"
+        return "m/44'/60'/0'/0/0"
+
 
 @final
 @frozen
