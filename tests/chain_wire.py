@@ -12,7 +12,7 @@ from typing import Any
 import trio
 import trio.testing
 from attrs import define, field, frozen
-from grpclib.const import Status
+from grpclib.const import Handler, Status
 
 from lep6.beside import beside
 from lep6.chain.client import LumeraChain
@@ -55,6 +55,16 @@ class Encoded:
 
     def SerializeToString(self) -> bytes:  # noqa: N802
         return self.content
+
+
+@frozen
+class Mapped:
+    """Handlers by their paths, as a service."""
+
+    handlers: dict[str, Handler]
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return self.handlers
 
 
 def refused(status: Status, text: str = "because") -> RpcRefused:
@@ -158,7 +168,7 @@ class Node:
             if not name.startswith("_"):
                 method = "".join(part.capitalize() for part in name.split("_"))
                 setattr(service, name, partial(self._answer, method))
-        return service
+        return Mapped({path: handler._replace(reply_type=object) for path, handler in service.__mapping__().items()})
 
     async def _answer(self, method: str, request: Any) -> Any:
         self.calls.append((trio.current_time(), method, request))
