@@ -7,7 +7,7 @@ import trio
 from rich.console import Console
 
 from lep6.cli import EXIT_NO
-from lep6.cli.terminal import escaped, print_json
+from lep6.cli.terminal import errors_as_lines, escaped, print_json
 from lep6.devnet.simulation.run import Outcome
 from lep6.devnet.simulation.seeds import outcomes
 
@@ -26,7 +26,8 @@ def simulate(*, seed: int | None, seeds: int, first: int, digests: bool, as_json
     if seed is not None:
         first, seeds = seed, 1
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    done = trio.run(_collect, first, seeds, console)
+    with errors_as_lines():
+        done = trio.run(_collect, first, seeds, console)
     failed = sorted((outcome for outcome in done if outcome.violations), key=lambda outcome: outcome.seed)
     if seed is not None:
         click.echo("\n".join(done[0].trace))

@@ -35,8 +35,15 @@ LINE_SECONDS: Final = 5.0
 def run(work: Callable[[Threads, Watching], Awaitable[T]]) -> T:
     """Run a command's work under Trio, with progress on standard error. Our errors end the process with a line."""
     logging_to_stderr()
-    try:
+    with errors_as_lines():
         return trio.run(_with_progress, work)
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """End the process with one line when the block raises an error of ours, or is interrupted."""
+    try:
+        yield
     except (Lep6Error, OSError) as error:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:

@@ -79,10 +79,12 @@ def _healed(found: Evidence) -> Iterator[str]:
     statuses = [op["status"] for op in found.ops]
     if statuses.count("VERIFIED") != 1 or statuses[-1] != "VERIFIED":
         yield f"the ops ended {', '.join(statuses)}, not with one VERIFIED"
-    elif found.ops[-1]["result_hash"] != found.result_hash:
-        yield "the result hash is not that of the file"
+    else:
+        yield from _verified(found, found.ops[-1])
     if found.publishes != 1:
         yield f"it was published {found.publishes} times"
+    if not found.copies:
+        yield "there is nothing in the network"
     if few := sum(count for copies, count in found.copies.items() if copies < found.replicas):
         yield f"{few} values have fewer than {found.replicas} copies"
     if not found.is_retrievable:
@@ -94,6 +96,14 @@ def _healed(found: Evidence) -> Iterator[str]:
         yield f"the healer died {found.deaths} times"
     if found.scenario is Scenario.HEALER_RESTART and found.count(What.RECONSTRUCTED) != 1:
         yield "what was staged before the death was not used"
+
+
+def _verified(found: Evidence, op: dict[str, Any]) -> Iterator[str]:
+    if op["result_hash"] != found.result_hash:
+        yield "the result hash is not that of the file"
+    yes = [vote for vote in found.votes if vote["op"] == op["id"] and vote["verified"]]
+    if len(yes) < len(op["verifiers"]) // 2 + 1:
+        yield f"op {op['id']} is VERIFIED by {len(yes)} votes of {len(op['verifiers'])} verifiers"
 
 
 def _failures(found: Evidence) -> Iterator[str]:
@@ -121,5 +131,5 @@ def _lost(found: Evidence) -> Iterator[str]:
     expected = 1 if found.scenario is Scenario.NO_QUORUM else 0
     if len(found.claims) != expected:
         yield f"{len(found.claims)} claims were accepted, not {expected}"
-    if found.ops and bool(found.ops[0]["result_hash"]) != bool(expected):
+    if found.ops and found.ops[0]["result_hash"] != (found.result_hash if expected else ""):
         yield f"the result hash is {found.ops[0]['result_hash'] or 'empty'}"

@@ -156,11 +156,16 @@ class HealerFacts:
     """Of the intent's transaction."""
 
     @property
-    def manifest_hash(self) -> str | None:
-        """What we have claimed, claim, or would claim; `None` where there is nothing to claim."""
+    def claimed(self) -> str | None:
+        """What we have claimed, or claim: it stands."""
         if self.row is not None:
             return self.row.manifest_hash
-        return self.staged if self.told is None else self.told.manifest_hash
+        return None if self.told is None else self.told.manifest_hash
+
+    @property
+    def manifest_hash(self) -> str | None:
+        """What we have claimed, claim, or would claim; `None` where there is nothing to claim."""
+        return self.staged if self.claimed is None else self.claimed
 
     @property
     def ticket(self) -> Ticket | None:

@@ -137,7 +137,8 @@ class Healer:
             case Wait() | Confirm():
                 return False
             case Reconstruct(op):
-                return await self._reconstruct(op_id, op.ticket, op)
+                claimed = facts.claimed or (op.result_hash if op.status in CLAIMED else None)
+                return await self._reconstruct(op_id, op.ticket, op, claimed)
             case SendClaim(op, says):
                 if not await self._is_sound(op_id, staged):
                     return True
@@ -156,7 +157,7 @@ class Healer:
             case _ as never:
                 assert_never(never)
 
-    async def _reconstruct(self, op_id: int, ticket: Ticket, op: HealOp | None) -> bool:
+    async def _reconstruct(self, op_id: int, ticket: Ticket, op: HealOp | None, claimed: str | None) -> bool:
         """Rebuild and stage; `op` is `None` when it is VERIFIED already and has no window any more."""
         if not self.pauses.is_due(op_id):
             return False
@@ -164,20 +165,20 @@ class Healer:
         failure: _Failure | None = _Failure("not done in time")
         async with self.slots:
             with trio.move_on_after(min(self.settings.attempt, self.sight.seconds_left(op))):
-                failure = await self._reseed(op_id, ticket, op)
+                failure = await self._reseed(op_id, ticket, claimed)
         if failure is not None:
             return self._defer(op_id, op, failure)
         self.pauses.forget(op_id)
         self._sound.add(op_id)
         return True
 
-    async def _reseed(self, op_id: int, ticket: Ticket, op: HealOp | None) -> "_Failure | None":
+    async def _reseed(self, op_id: int, ticket: Ticket, claimed: str | None) -> "_Failure | None":
         """Why it failed; `None` when the file is staged."""
         try:
             action = await self.sight.action(ticket)
             if action is None:
                 return _Failure(f"the chain knows no action {ticket}")
-            if op is not None and op.status in CLAIMED and not is_same_hash(_data_hash(action), op.result_hash):
+            if claimed is not None and not is_same_hash(_data_hash(action), claimed):
                 return _Failure("what was claimed is not the hash of the action's file: it cannot be served")
             outcome = await self.reseeder.reseed(action, then=Stage(str(op_id)))
         except (ChainUnavailable, InvalidAction, InvalidArtefact, NoSpace, OSError) as error:
@@ -225,7 +226,7 @@ class Healer:
         if row.state is ClaimState.ACCEPTED:
             await self.ledger.set_claim_state(row.op_id, ClaimState.PUBLISHING)
         if staged is None:
-            return await self._reconstruct(row.op_id, row.ticket, None)
+            return await self._reconstruct(row.op_id, row.ticket, None, row.manifest_hash)
         try:
             outcome = await self.finalizer.publish(row, staged)
         except InvalidArtefact as error:

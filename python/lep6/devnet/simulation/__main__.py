@@ -1,27 +1,24 @@
 """Runs seeds in a process of its own: `python -m lep6.devnet.simulation FIRST COUNT STEP`, a line of JSON for each."""
 
 import json
+import signal
 import sys
+from contextlib import suppress
 
 import attrs
 import structlog
 
-from lep6.devnet.simulation.run import Outcome, simulate
+from lep6.devnet.simulation.run import simulate
 
 
 def main(first: int, count: int, step: int) -> None:
     """Run `count` seeds, from `first` in steps, and print what came of them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    for seed in range(first, first + count * step, step):
-        sys.stdout.write(json.dumps(attrs.asdict(_outcome(seed))) + "\n")
-        sys.stdout.flush()
-
-
-def _outcome(seed: int) -> Outcome:
-    try:
-        return simulate(seed)
-    except Exception as error:  # noqa: BLE001 # a run that breaks off is one that fails
-        return Outcome(seed, (f"the run broke off: {error!r}",), "", 0, 0, 0, 0, 0, ())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the run's directory goes
+    with suppress(KeyboardInterrupt, BaseExceptionGroup):
+        for seed in range(first, first + count * step, step):
+            sys.stdout.write(json.dumps(attrs.asdict(simulate(seed))) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

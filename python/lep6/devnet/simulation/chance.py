@@ -87,6 +87,11 @@ class Story:
         kind = rng.random()
         rates = {fault: rng.choice((0.0, 0.02, 0.1, 0.3)) for fault in Fault}
         rates |= {fault: rng.choice((0.0, 0.0, 0.15)) for fault in (Fault.LEDGER_GONE, Fault.STAGING_GONE)}
+        # A node sends a few transactions where it asks a hundred questions.
+        rates |= {
+            fault: rng.choice((0.0, 0.1, 0.3, 0.6))
+            for fault in (Fault.DROPPED, Fault.HELD, Fault.FAILED, Fault.REFUSED)
+        }
         rates |= {fault: rng.choice((0.0, 0.1, 0.5, 0.9)) for fault in (Fault.UNREACHABLE, Fault.CUT_STREAM)}
         return cls(
             seed=seed,
@@ -126,7 +131,7 @@ class Weather:
     story: Story
     random: Random
     counts: Counter[Fault] = field(factory=Counter)
-    """Faults that have happened."""
+    """Faults that have struck, be it in vain."""
 
     @property
     def is_calm(self) -> bool:

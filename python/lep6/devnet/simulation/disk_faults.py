@@ -45,9 +45,15 @@ class FullDisk:
         elif name.rpartition(".")[2] in WRITERS and self.weather.strikes(Fault.NO_SPACE):
             raise OSError(errno.ENOSPC, "No space left on device")
         result = work()
-        if name.endswith(TRANSACTIONS) or name.rpartition(".")[2] in WRITERS:
+        if name.rpartition(".")[2] in WRITERS or (name.endswith(TRANSACTIONS) and _is_telling(work)):
             self.matters()
         return result
+
+
+def _is_telling(work: Any) -> bool:
+    """Whether a transaction changes what the ledger says of an op."""
+    unit: str = work.args[0].__qualname__
+    return _is_writing(work.func) and "note_height" not in unit and "Ledger.open" not in unit
 
 
 def _is_writing(function: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Final, final
 import trio
 from attrs import define, field
 
-from lep6.cascade.staging import MANIFEST
+from lep6.cascade.staging import MANIFEST, WORK_DIRECTORY
 from lep6.devnet.node import STAGING, Node, Surroundings, open_node
 from lep6.devnet.simulation.chain_faults import FaultyConnection
 from lep6.devnet.simulation.chance import Fault, Weather
@@ -23,8 +23,10 @@ from lep6.grpc import Server, Service
 from lep6.heal.disk import op_ids
 
 LEAST_STEPS: Final = 20
-MOST_STEPS: Final = 20_000
-"""Steps of a node's tasks after which it is cut off."""
+MOST_STEPS: Final = 1500
+"""Steps of a node's tasks after which it is cut off. In a life of some length it makes a few hundred."""
+MOSTLY: Final = 0.8
+"""How often a cut is put off that would find nothing."""
 LONGEST_ABSENCE: Final = 90.0
 FEW_STEPS: Final = 12
 RIGHT_AFTER: Final = 0.1
@@ -70,13 +72,15 @@ class Life:
     cuts_left: int
     node: Node | None = field(default=None, init=False)
     _steps_left: int = field(default=0, init=False)
+    _writes: int = field(default=0, init=False)
+    """Things that mattered in this life."""
     _ties: Ties | None = field(default=None, init=False)
     _died: trio.Event = field(init=False)
 
     async def run(self) -> None:
         """Live, die and come back, for ever."""
         while True:
-            self._died = trio.Event()
+            self._died, self._writes = trio.Event(), 0
             self._ties = self.tie(self.hasten)
             self._steps_left = self._fate() if self.cuts_left and not self.weather.is_calm else 0
             async with trio.open_nursery() as nursery:
@@ -95,15 +99,28 @@ class Life:
 
     def hasten(self) -> None:
         """Something that matters has just happened: now and then the node is cut off right after it."""
-        if self.cuts_left and self.random.random() < RIGHT_AFTER and not self.weather.is_calm:
+        self._writes += 1
+        if self._may_be_cut and self.random.random() < RIGHT_AFTER:
             self._steps_left = self.random.randint(1, FEW_STEPS)
 
     def step(self) -> None:
         """A task of the node has made a step."""
         if self._steps_left:
             self._steps_left -= 1
-            if not self._steps_left and not self.weather.is_calm:
-                self._cut()
+            if not self._steps_left and self._may_be_cut:
+                if self._has_nothing() and self.random.random() < MOSTLY:
+                    self._steps_left = self._fate()
+                else:
+                    self._cut()
+
+    @property
+    def _may_be_cut(self) -> bool:
+        return bool(self.cuts_left) and not self._died.is_set() and not self.weather.is_calm
+
+    def _has_nothing(self) -> bool:
+        """Whether the node has nothing on its disk that it could lose, or come back to."""
+        staging = self.directory / STAGING
+        return self._writes == 0 and not any(staging.glob(f"{WORK_DIRECTORY}/*")) and not self.stagings()
 
     def stagings(self) -> set[int]:
         """The complete stagings on its disk."""
@@ -162,4 +179,7 @@ class Steps(trio.abc.Instrument):
         """See `trio.abc.Instrument`."""
         life = task.context.get(ALIVE)
         if life is not None:
-            life.step()
+            try:
+                life.step()
+            except Exception as error:  # noqa: BLE001 # Trio would drop an instrument that raises, and say nothing
+                life.witness.blame("the simulation", f"cannot cut a node: {error!r}")

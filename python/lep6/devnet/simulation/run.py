@@ -1,6 +1,7 @@
 """One seed: everything is set up, goes wrong, and is held against what must be."""
 
 import tempfile
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import trio
 from attrs import define, field, frozen
 
 from lep6.blocking import Inline
+from lep6.cascade.text import to_base64
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
 from lep6.devnet.chain.ops import FINAL_STATUSES
@@ -81,13 +83,22 @@ class Outcome:
     """Verifiers that had used up their attempts before the calm."""
     trace: tuple[str, ...] = field(repr=False)
 
+    @classmethod
+    def broken(cls, seed: int, why: str) -> "Outcome":
+        """Of a run of which nothing else is known."""
+        return cls(seed, (f"the run broke off: {why}",), "", 0, 0, 0, 0, 0, ())
+
 
 def simulate(seed: int) -> Outcome:
     """Run a seed."""
     story = Story.of(seed)
     with tempfile.TemporaryDirectory(prefix="lep6-simulation-") as directory:
         simulation = Simulation(story, Path(directory))
-        return run(simulation.run, seed=seed, instruments=[Steps()])
+        try:
+            run(simulation.run, seed=seed, instruments=[Steps()])
+        except Exception:  # noqa: BLE001 # a run that breaks off is one that fails
+            simulation.witness.violations.append(f"the run broke off: {traceback.format_exc()}")
+        return simulation.outcome()
 
 
 @final
@@ -125,7 +136,7 @@ class Simulation:
     def _random(self, purpose: str) -> Random:
         return Random(f"{self.story.seed} {purpose}")  # noqa: S311 # chance that can be repeated
 
-    async def run(self) -> Outcome:
+    async def run(self) -> None:
         """Tell the story."""
         rng = self._random("box")
         async with EmbeddedNetwork.open(
@@ -146,13 +157,13 @@ class Simulation:
             self.witness.sees_the_end()
             self._check_liveness()
             await self._check_the_files(box)
-        return self._outcome()
 
     async def _lose_a_file(self, box: Box, ticket: Ticket, size: int) -> None:
         file = self.directory / f"file-{ticket}"
         file.write_bytes(box.random.randbytes(size))
         registered = await box.register(file, ticket, id_files=ID_FILES)
         self.registered[ticket] = registered
+        self.witness.hashes[ticket] = to_base64(registered.layout.digest)
         keys = [*registered.layout.symbols, *registered.id_files]
         self.witness.tickets |= dict.fromkeys(keys, ticket)
         needed = registered.layout.geometry.source_symbols
@@ -239,7 +250,8 @@ class Simulation:
                 return
             if self.weather.strikes(Fault.MODE):
                 self.chain.set_mode(EnforcementMode.UNSPECIFIED)
-                await trio.sleep(self.weather.random.uniform(10.0, 120.0))
+                duration = self.weather.random.uniform(10.0, 120.0)
+                await trio.sleep(max(0.0, min(duration, self.story.calm_from - trio.current_time())))
                 self.chain.set_mode(self.weather.random.choice((EnforcementMode.SHADOW, EnforcementMode.FULL)))
             await trio.sleep(30.0)
 
@@ -336,7 +348,8 @@ class Simulation:
             if failure is not None:
                 self.witness.blame("the story", f"ticket {ticket} cannot be read back: {failure}")
 
-    def _outcome(self) -> Outcome:
+    def outcome(self) -> Outcome:
+        """What came of it."""
         ops = self.chain.state.ops.values()
         return Outcome(
             seed=self.story.seed,

@@ -17,7 +17,7 @@ from lep6.transaction import Claim, Packed, Transaction, Vote
 
 PASSING: Final = ("not_ready", "unreachable", "truncated", "stalled", "damaged")
 """Failures to fetch that use up no attempt before the last epoch of the window."""
-GRACE_SECONDS: Final = 10 * BLOCK_SECONDS
+GRACE_SECONDS: Final = 15 * BLOCK_SECONDS
 """After the beginning of the calm, in which what failed before may still have its effect."""
 
 
@@ -32,6 +32,8 @@ class Witness:
     """Of the nodes, by account."""
     tickets: dict[Key, Ticket] = field(factory=dict)
     """Whose artefact is kept under a key."""
+    hashes: dict[Ticket, str] = field(factory=dict)
+    """Of the files, as their actions spell them."""
     violations: list[str] = field(factory=list)
     trace: list[str] = field(factory=list)
     published: set[tuple[str, int]] = field(factory=set)
@@ -79,6 +81,8 @@ class Witness:
         if isinstance(message, Packed):
             return  # nobody shares a key in a box
         place = (account, message.op_id, type(message))
+        if self.numbers[account] not in self.story.naysayers:
+            self._holds_against_truth(account, message)
         for earlier in self._sent.get(place, []):
             if earlier.message != message:
                 self.blame(who, f"tells the chain another thing of op {message.op_id} than before")
@@ -86,8 +90,22 @@ class Witness:
                 self.blame(who, f"sends a second {type(message).__name__} of op {message.op_id} while one may live")
         self._sent.setdefault(place, []).append(transaction)
 
+    def _holds_against_truth(self, account: str, message: Claim | Vote) -> None:
+        """What is told to the chain is what was found, and what is so."""
+        who, op = self.name(account), self.chain.state.ops[message.op_id]
+        match message:
+            case Claim(manifest_hash=claimed):
+                if claimed != self.hashes[op.ticket]:
+                    self.blame(who, f"claims another hash on op {op.op_id} than that of the file")
+            case Vote(verified=verified, hash=text):
+                decided = self._decided.get((account, op.op_id))
+                if decided is not None and verified != (decided == "yes"):
+                    self.blame(who, f"votes {'yes' if verified else 'no'} on op {op.op_id}, and had decided {decided}")
+                if verified and (text != op.result_hash or self.numbers[op.healer] in self.story.liars):
+                    self.blame(who, f"votes yes on op {op.op_id}, wrongly")
+
     def is_refused(self, transaction: Transaction) -> None:
-        """The chain has refused a transaction, and the node was told so."""
+        """The chain has refused a transaction."""
         self._refused.add(transaction.tx_hash)
 
     def _is_dead(self, transaction: Transaction) -> bool:
