@@ -92,10 +92,13 @@ class Witness:
 
     def _holds_against_truth(self, account: str, message: Claim | Vote) -> None:
         """What is told to the chain is what was found, and what is so."""
-        who, op = self.name(account), self.chain.state.ops[message.op_id]
+        who, op = self.name(account), self.chain.state.ops.get(message.op_id)
+        if op is None:
+            self.blame(who, f"tells the chain something of op {message.op_id}, which there is not")
+            return
         match message:
             case Claim(manifest_hash=claimed):
-                if claimed != self.hashes[op.ticket]:
+                if claimed != self.hashes.get(op.ticket):
                     self.blame(who, f"claims another hash on op {op.op_id} than that of the file")
             case Vote(verified=verified, hash=text):
                 decided = self._decided.get((account, op.op_id))
