@@ -32,15 +32,15 @@ class _Field:
     is_text: bool
 
 
-def parse(message_type: type[M], data: bytes) -> M:
-    """The message of these bytes.
+def parse(message_type: type[M], data: bytes, *, knows_all: bool = False) -> M:
+    """The message of these bytes. With `knows_all`, a field that the type does not have is an error, however deep.
 
     Raises:
         InvalidMessage: they are not one of this type: cut off, malformed, or with a field of another kind.
     """
     name = message_type.__name__
     try:
-        _walk(message_type, memoryview(data), depth=0)
+        _walk(message_type, memoryview(data), depth=0, knows_all=knows_all)
         return message_type.parse(data)
     except InvalidMessage as error:
         raise InvalidMessage(f"{len(data)} bytes are not a {name}: {error}") from error
@@ -79,7 +79,7 @@ def _message_of(hint: Any) -> type[betterproto2.Message] | None:
     )
 
 
-def _walk(message_type: type[betterproto2.Message], data: memoryview, *, depth: int) -> None:
+def _walk(message_type: type[betterproto2.Message], data: memoryview, *, depth: int, knows_all: bool) -> None:
     if depth > MAX_DEPTH:
         raise InvalidMessage("messages are nested too deeply")
     fields = _fields(message_type)
@@ -92,9 +92,11 @@ def _walk(message_type: type[betterproto2.Message], data: memoryview, *, depth: 
             raise InvalidMessage(f"field {number} has wire type {wire_type}")
         content, at = _content(data, at, wire_type)
         if field is None:
+            if knows_all:
+                raise InvalidMessage(f"field {number} is unknown")
             continue
         if field.message is not None:
-            _walk(field.message, content, depth=depth + 1)
+            _walk(field.message, content, depth=depth + 1, knows_all=knows_all)
         elif field.is_text:
             _check_text(number, content)
         elif wire_type == LENGTH and field.wire_types[0] != LENGTH:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
+from lep6.cli.devnet_chain import chain
 from lep6.cli.devnet_simulate import simulate
 from lep6.cli.terminal import escaped, fail, print_json, printable, run, size
 from lep6.devnet.heal_run import HealRun
@@ -36,6 +37,7 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float) 
     return value
 
 
+group.add_command(chain)
 group.add_command(simulate)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import final
 
 from attrs import Factory, define, evolve, field
+from grpclib.const import Status
 
 from lep6.devnet.chain.accounts import Account
 from lep6.devnet.chain.ante import ante
@@ -14,6 +15,7 @@ from lep6.devnet.chain.failures import SDK, TxFailed
 from lep6.devnet.chain.gas import GasRules
 from lep6.devnet.chain.mempool import Mempool
 from lep6.devnet.chain.ops import OpRecord
+from lep6.devnet.chain.paging import QueryError
 from lep6.devnet.chain.params import ChainParams
 from lep6.devnet.chain.queries import View
 from lep6.devnet.chain.state import Event, State
@@ -33,10 +35,14 @@ class Chain:
     genesis_params: ChainParams = Factory(ChainParams)
     genesis_height: int = Factory(lambda self: self.genesis_params.epoch_zero_height - 1, takes_self=True)
     """The height of the state before the first block."""
+    chain_id: str = "lumera-devnet-1"
+    """What signatures are for."""
     genesis_time: float = 0.0
     """In seconds since the Unix epoch."""
     gas: GasRules = Factory(GasRules)
     mempool_capacity: int = 5000
+    max_tx_size: int = 1 << 20
+    """Bytes of the largest transaction that the mempool takes."""
     kept_states: int = 64
     """States that queries can be answered from, the newest included."""
     events: list[Event] = field(factory=list, init=False, repr=False)
@@ -53,7 +59,9 @@ class Chain:
     """Transactions that are to fail in their block, by hash."""
 
     def __attrs_post_init__(self) -> None:
-        genesis = State(height=self.genesis_height, time=self.genesis_time, params=self.genesis_params)
+        genesis = State(
+            height=self.genesis_height, time=self.genesis_time, params=self.genesis_params, chain_id=self.chain_id
+        )
         self._states = deque([genesis], maxlen=self.kept_states)
         self._checked = genesis
         self._pool = Mempool(self.mempool_capacity)
@@ -73,6 +81,23 @@ class Chain:
     def at(self, lag: int = 0) -> View:
         """The chain as a node that is some blocks behind tells it; no older than the oldest state that is kept."""
         return View(self._states[-1 - min(max(0, lag), len(self._states) - 1)], self._results)
+
+    def at_height(self, height: int) -> View:
+        """The chain as it was at a height; 0 for the newest.
+
+        Raises:
+            QueryError: UNKNOWN, the height is negative, still to come, or not kept any more.
+        """
+        if height < 0:
+            raise QueryError(Status.UNKNOWN, "cannot query with height < 0; please provide a valid height")
+        if height > self.height:
+            text = "cannot query with height in the future; please provide a valid height: invalid height"
+            raise QueryError(Status.UNKNOWN, text)
+        lag = self.height - height if height else 0
+        if lag >= len(self._states):
+            text = f"failed to load state at height {height}; version does not exist (latest height: {self.height})"
+            raise QueryError(Status.UNKNOWN, f"{text}: invalid request")
+        return self.at(lag)
 
     def mempool(self) -> tuple[Tx, ...]:
         """The transactions that wait, in the order of their arrival."""
@@ -115,6 +140,8 @@ class Chain:
 
     def _check(self, tx: Tx) -> None:
         """Refuse a transaction that is not in order, or not wanted."""
+        if len(tx.raw) > self.max_tx_size:
+            raise TxFailed(SDK, 21)
         if self._pool.is_full:
             raise TxFailed(SDK, 20)
         result = self._results.get(tx.tx_hash)
@@ -132,7 +159,7 @@ class Chain:
 
     def _recheck(self) -> None:
         """Go through the mempool again on the newest state."""
-        self._checked = self._pool.recheck(self.state, lambda state, tx: ante(state, tx, self.gas))
+        self._checked = self._pool.recheck(self.state, lambda state, tx: ante(state, tx, self.gas, known=True))
 
     # Faults
 
@@ -168,11 +195,12 @@ class Chain:
         sequence: int = 0,
         number: int | None = None,
         legacy_address: str | None = None,
+        is_vesting: bool = False,
     ) -> Account:
         """Add or replace an account with a balance in ulume; without a number it gets the next one."""
         if number is None:
             number = 1 + max((account.number for account in self.state.accounts.values()), default=-1)
-        account = Account(address, number, sequence, balance, public_key, legacy_address)
+        account = Account(address, number, sequence, balance, public_key, legacy_address, is_vesting)
         self._become(self.state.with_account(account))
         return account
 
@@ -183,6 +211,7 @@ class Chain:
         *,
         host: str = "",
         validator: str | None = None,
+        p2p_port: str = "4445",
     ) -> SuperNode:
         """Add or replace a supernode.
 
@@ -191,7 +220,7 @@ class Chain:
         """
         validator = validator or validator_of(account)
         validator_bytes(validator)
-        supernode = SuperNode(validator, account, host, (StateRecord(state, self.height),))
+        supernode = SuperNode(validator, account, host, (StateRecord(state, self.height),), p2p_port)
         self._become(self.state.with_supernode(supernode))
         return supernode
 
@@ -215,6 +244,13 @@ class Chain:
     def set_op(self, op: OpRecord) -> None:
         """Add or replace an op as it is; those that are scheduled later get higher ids."""
         self._become(self.state.with_op(op))
+
+    def prune_ops(self, op_ids: Iterable[int]) -> None:
+        """Forget ops, as if they had ended long ago."""
+        gone = frozenset(op_ids)
+        ops = {op_id: op for op_id, op in self.state.ops.items() if op_id not in gone}
+        votes = {op_id: cast for op_id, cast in self.state.votes.items() if op_id not in gone}
+        self._become(evolve(self.state, ops=ops, votes=votes))
 
     def set_mode(self, mode: EnforcementMode) -> None:
         """Set the enforcement mode, as governance does."""

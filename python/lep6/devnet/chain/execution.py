@@ -7,11 +7,11 @@ from lep6.devnet.chain.failures import AUDIT, TxFailed, in_handler, in_simulatio
 from lep6.devnet.chain.gas import GasRules
 from lep6.devnet.chain.messages import execute
 from lep6.devnet.chain.paging import QueryError
-from lep6.devnet.chain.state import State
+from lep6.devnet.chain.state import Event, State
 from lep6.devnet.chain.transactions import Tx, TxResult
 
 # A simulation's text names a line of the chain's source; which one says nothing.
-_ANTE_PLACE = "cosmos/cosmos-sdk/x/auth/ante/sigverify.go:1"
+ANTE_PLACE = "cosmos/cosmos-sdk/x/auth/ante/sigverify.go:1"
 _HANDLER_PLACE = "LumeraProtocol/lumera/x/audit/v1/keeper/msg_storage_truth.go:1"
 
 
@@ -25,15 +25,16 @@ def deliver(state: State, tx: Tx, gas: GasRules, forced: TxResult | None = None)
     """
     paid, used = ante(state, tx, gas), gas.used(tx.message)
 
-    def result(code: int, codespace: str, log: str) -> TxResult:
-        return TxResult(code, codespace, log, state.height, tx.gas_limit, used)
+    def result(code: int, codespace: str, log: str, events: tuple[Event, ...] = ()) -> TxResult:
+        return TxResult(code, codespace, log, state.height, tx.gas_limit, used, state.time, tx, events)
 
     if forced is not None:
         return paid, result(forced.code, forced.codespace, forced.log)
     try:
         if tx.gas_limit < used:
             raise out_of_gas(tx, used)
-        return execute(paid, tx.creator, tx.message), result(0, "", "")
+        done = execute(paid, tx.creator, tx.message, tx.details)
+        return done, result(0, "", "", done.events[len(paid.events) :])
     except TxFailed as failure:
         log = in_handler(failure) if failure.codespace == AUDIT else str(failure)
         return paid, result(failure.code, failure.codespace, log)
@@ -48,10 +49,10 @@ def simulate(state: State, tx: Tx, gas: GasRules) -> int:
     try:
         paid = ante(state, tx, gas, simulated=True)
     except TxFailed as failure:
-        raise QueryError(Status.UNKNOWN, in_simulation(str(failure), _ANTE_PLACE, gas.ante)) from failure
+        raise QueryError(Status.UNKNOWN, in_simulation(str(failure), ANTE_PLACE, gas.ante)) from failure
     used = gas.used(tx.message)
     try:
-        execute(paid, tx.creator, tx.message)
+        execute(paid, tx.creator, tx.message, tx.details)
     except TxFailed as failure:
         raise QueryError(Status.UNKNOWN, in_simulation(in_handler(failure), _HANDLER_PLACE, used)) from failure
     return used

@@ -21,20 +21,27 @@ DESCRIPTIONS: Final = {
     (SDK, 2): "tx parse error",
     (SDK, 4): "unauthorized",
     (SDK, 5): "insufficient funds",
+    (SDK, 8): "invalid pubkey",
     (SDK, 9): "unknown address",
+    (SDK, 10): "invalid coins",
     (SDK, 11): "out of gas",
+    (SDK, 12): "memo too large",
     (SDK, 13): "insufficient fee",
+    (SDK, 15): "no signatures supplied",
+    (SDK, 18): "invalid request",
     (SDK, 19): "tx already in mempool",
     (SDK, 20): "mempool is full",
     (SDK, 21): "tx too large",
     (SDK, 30): "tx timeout height",
+    (SDK, 31): "unknown extension options",
     (SDK, 32): "incorrect account sequence",
+    (SDK, 38): "not found",
 }
 """The registered description of each code."""
 
 
 class TxFailed(Lep6Error):
-    """A transaction fails here. Never leaves the room: it becomes a `TxResult` or a `QueryError`."""
+    """A transaction fails here. No client sees it: it becomes a `TxResult` or a `QueryError`."""
 
     def __init__(self, codespace: str, code: int, detail: str = "") -> None:
         description = DESCRIPTIONS[codespace, code]

@@ -9,21 +9,21 @@ from lep6.model import HealOpStatus
 from lep6.transaction import Claim, Message, Vote
 
 
-def execute(state: State, creator: str, message: Message) -> State:
-    """The state after a message.
+def execute(state: State, creator: str, message: Message, details: str = "") -> State:
+    """The state after a message; `details` are those of a claim.
 
     Raises:
         TxFailed: the message is refused.
     """
     match message:
         case Claim():
-            return claim(state, creator, message)
+            return claim(state, creator, message, details)
         case Vote():
             return vote(state, creator, message)
 
 
-def claim(state: State, creator: str, message: Claim) -> State:
-    """`MsgClaimHealComplete`, without details: lep6 sends none. Neither mode nor deadline matter, nor registration.
+def claim(state: State, creator: str, message: Claim, details: str = "") -> State:
+    """`MsgClaimHealComplete`. Neither mode nor deadline matter, nor registration. lep6 sends no details.
 
     Raises:
         TxFailed: the claim is refused.
@@ -47,7 +47,7 @@ def claim(state: State, creator: str, message: Claim) -> State:
     if not op.verifiers:
         raise TxFailed(AUDIT, 13, "heal op has no independent verifier assignments")
     state = state.with_op(
-        op.moved(HealOpStatus.HEALER_REPORTED, state.height, result_hash=message.manifest_hash),
+        op.moved(HealOpStatus.HEALER_REPORTED, state.height, result_hash=message.manifest_hash, note=details),
     )
     return state.with_event(
         "healer_reported",

@@ -52,6 +52,7 @@ class State:
     time: float
     """Seconds since the Unix epoch."""
     params: ChainParams
+    chain_id: str = "lumera-devnet-1"
     accounts: Mapping[str, Account] = Factory(dict)
     collected: int = 0
     """Fees that were paid until now, in ulume."""

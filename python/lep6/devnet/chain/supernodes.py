@@ -47,6 +47,8 @@ class SuperNode:
     """Free text; may carry a port."""
     states: tuple[StateRecord, ...]
     """Only ever appended to; the last one counts."""
+    p2p_port: str = "4445"
+    """As text, and as the chain fills it in where none is given."""
 
     @property
     def state(self) -> SuperNodeState:

@@ -4,8 +4,10 @@ import hashlib
 import json
 from typing import Any, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from lep6.devnet.chain.signatures import Signed
+from lep6.devnet.chain.state import Event
 from lep6.errors import InvalidMessage
 from lep6.model import Ticket
 from lep6.transaction import Claim, Message, Vote
@@ -17,7 +19,10 @@ _NUMBERS = 2**64
 @final
 @frozen(kw_only=True)
 class Tx:
-    """A transaction of one message. Its bytes are JSON with sorted keys: a stand-in for a signed `TxRaw`.
+    """A transaction of one message.
+
+    One that came as a `TxRaw` has its bytes and its signature. Any other is taken for its creator's, and its bytes are
+    JSON with sorted keys: a stand-in for a signed `TxRaw`.
 
     Raises:
         InvalidMessage: a number is none that a transaction can have.
@@ -32,6 +37,12 @@ class Tx:
     fee: int
     """In ulume; all of it is taken."""
     memo: str = ""
+    details: str = ""
+    """What a claim says besides. A vote carries its own."""
+    signed: Signed | None = None
+    """What proves it to be its creator's; `None` where nothing has to."""
+    encoded: bytes | None = field(default=None, repr=False)
+    """The `TxRaw` that it came as."""
 
     def __attrs_post_init__(self) -> None:
         for value in (self.sequence, self.timeout_height, self.gas_limit, self.fee, self.message.op_id):
@@ -41,6 +52,8 @@ class Tx:
     @property
     def raw(self) -> bytes:
         """Its bytes: equal for equal transactions, different for different ones."""
+        if self.encoded is not None:
+            return self.encoded
         fields = {
             "creator": self.creator,
             "message": _fields(self.message),
@@ -49,13 +62,14 @@ class Tx:
             "gas_limit": self.gas_limit,
             "fee": self.fee,
             "memo": self.memo,
+            "details": self.details,
         }
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
     @property
     def tx_hash(self) -> str:
         """Upper-case hexadecimal SHA-256 of its bytes."""
-        return hashlib.sha256(self.raw).hexdigest().upper()
+        return hash_of(self.raw)
 
     def is_late(self, height: int) -> bool:
         """Whether a block of this height must not include it."""
@@ -71,12 +85,17 @@ class Tx:
         try:
             fields = json.loads(raw)
             tx = cls(**{**fields, "message": _message(*fields["message"])})
-            canonical = tx.raw == raw and all(isinstance(fields[name], str) for name in ("creator", "memo"))
+            canonical = tx.raw == raw and all(isinstance(fields[name], str) for name in ("creator", "memo", "details"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidMessage(f"not a transaction: {error}") from error
         if not canonical:
             raise InvalidMessage("not a transaction as it would be written")
         return tx
+
+
+def hash_of(raw: bytes) -> str:
+    """The hash of a transaction's bytes: what it is looked up by."""
+    return hashlib.sha256(raw).hexdigest().upper()
 
 
 def _fields(message: Message) -> list[object]:
@@ -110,3 +129,9 @@ class TxResult:
     """The block that it is in; 0 for none."""
     gas_wanted: int = 0
     gas_used: int = 0
+    time: float = 0.0
+    """The block's, in seconds since the Unix epoch."""
+    tx: Tx | None = field(default=None, repr=False)
+    """The transaction, if it is in a block."""
+    events: tuple[Event, ...] = ()
+    """What it told of."""
