@@ -1,6 +1,7 @@
 """`lep6 devnet chain`: the chain in a box as a node that any client can talk to."""
 
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -83,4 +84,4 @@ def _tell(address: str, chain_id: str, *, as_json: bool) -> None:
         print_json({"version": JSON_VERSION, "address": address, "chain_id": chain_id})
     else:
         click.echo(address)
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
