@@ -7,8 +7,9 @@ import base64
 import json
 import sys
 
-import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+
+import grpc
 
 HEIGHT = "x-cosmos-block-height"
 

@@ -82,22 +82,24 @@ class Chain:
         """The chain as a node that is some blocks behind tells it; no older than the oldest state that is kept."""
         return View(self._states[-1 - min(max(0, lag), len(self._states) - 1)], self._results)
 
-    def at_height(self, height: int) -> View:
-        """The chain as it was at a height; 0 for the newest.
+    def at_height(self, height: int, *, lag: int = 0) -> View:
+        """The chain as it was at a height, told by a node that is some blocks behind; 0 for its newest.
 
         Raises:
             QueryError: UNKNOWN, the height is negative, still to come, or not kept any more.
         """
         if height < 0:
             raise QueryError(Status.UNKNOWN, "cannot query with height < 0; please provide a valid height")
-        if height > self.height:
+        newest = self.at(lag)
+        if height > newest.height:
             text = "cannot query with height in the future; please provide a valid height: invalid height"
             raise QueryError(Status.UNKNOWN, text)
-        lag = self.height - height if height else 0
-        if lag >= len(self._states):
-            text = f"failed to load state at height {height}; version does not exist (latest height: {self.height})"
+        if not height:
+            return newest
+        if height < self._states[0].height:
+            text = f"failed to load state at height {height}; version does not exist (latest height: {newest.height})"
             raise QueryError(Status.UNKNOWN, f"{text}: invalid request")
-        return self.at(lag)
+        return self.at(self.height - height)
 
     def mempool(self) -> tuple[Tx, ...]:
         """The transactions that wait, in the order of their arrival."""

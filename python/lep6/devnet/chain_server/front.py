@@ -69,16 +69,12 @@ class Front:
             QueryError: UNKNOWN, there is no such height.
         """
         behind = self.faults.take(Behind, path)
-        newest = self.chain.at(behind.blocks if behind is not None else 0)
-        pinned = request.metadata.get(HEIGHT_HEADER)
-        if pinned is None:
-            return newest
-        text = str(pinned)
+        lag = behind.blocks if behind is not None else 0
+        text = str(request.metadata.get(HEIGHT_HEADER, "0"))
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= _HEIGHT_DIGITS):
             raise QueryError(Status.UNKNOWN, f"invalid height header {HEIGHT_HEADER!r}: {text!r:.40}: invalid request")
-        height = int(text)
-        return self.chain.at_height(height) if height else newest
+        return self.chain.at_height(int(text), lag=lag)
 
 
 async def _carry_out_unheard(handler: Handler, request: Request[Any, Any]) -> None:

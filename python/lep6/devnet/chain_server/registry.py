@@ -44,9 +44,6 @@ class SuperNodes(ServiceBase, SuperNodeQueryBase):
         return QueryGetSuperNodeBySuperNodeAddressResponse(supernode_message(node))
 
     async def list_super_nodes(self, message: QueryListSuperNodesRequest) -> QueryListSuperNodesResponse:
-        """A page of the supernodes. Only a request that says nothing of paging has them counted unasked."""
-        page = wanted(message.pagination)
-        if message.pagination is None:
-            page["count_total"] = True
-        rows = asked().list_supernodes(**page)
+        """A page of the supernodes."""
+        rows = asked().list_supernodes(**wanted(message.pagination))
         return QueryListSuperNodesResponse([supernode_message(node) for node in rows.rows], page_message(rows))

@@ -1,5 +1,6 @@
 """What a chain is given to begin with, or later: accounts, supernodes, actions, tickets, ops."""
 
+import json
 from typing import Final
 
 from attrs import fields
@@ -9,6 +10,7 @@ from lep6.devnet.chain.tickets import ProofResult
 from lep6.errors import InvalidMessage, Lep6Error
 from lep6.keys import KeyKind, PublicKey, address_bytes
 from lep6.model import Action, ActionState, HealOpStatus, Ticket
+from lep6.protobuf import parse
 from lep6.wire.lep6.devnet.v1 import Account, Seed
 from lep6.wire.lumera.action.v1 import Action as ActionMessage
 from lep6.wire.lumera.audit.v1 import HealOp, TicketDeteriorationState
@@ -29,7 +31,15 @@ def read_seed(text: bytes) -> Seed:
         InvalidSeed: it is none.
     """
     try:
-        return Seed.from_json(text.decode())
+        document = json.loads(text)
+        nodes = document.get("supernodes", [])
+        # betterproto2 looks for a field p2_p_port, by whichever name the JSON has it.
+        ports = [str(node.pop("p2p_port", "") or node.pop("p2pPort", "")) for node in nodes]
+        seed = Seed.from_dict(document)
+        for node, port in zip(seed.supernodes, ports, strict=True):
+            node.p2p_port = port
+        # Written and read again: from_dict takes values of other types as they come.
+        return parse(Seed, bytes(seed))
     except Exception as error:
         raise InvalidSeed(f"not a seed of a chain: {type(error).__name__}: {error}") from error
 
@@ -56,14 +66,17 @@ def plant(chain: Chain, seed: Seed) -> None:
 
 
 def _add_account(chain: Chain, account: Account) -> None:
+    """Without a number an account keeps the one that it has, or gets the next."""
     address_bytes(account.address)
+    known = chain.state.accounts.get(account.address)
+    number = account.account_number if account.account_number is not None or known is None else known.number
     key = PublicKey(KeyKind(account.key_kind), account.public_key) if account.public_key else None
     chain.add_account(
         account.address,
         account.balance,
         public_key=key,
         sequence=account.sequence,
-        number=account.account_number,
+        number=number,
         legacy_address=account.legacy_address or None,
         is_vesting=account.is_vesting,
     )

@@ -69,7 +69,9 @@ class ChainServer:
             self.node,
             Upgrades(),
         ]
-        self._server = Server([Front(chain, self.faults, services), Admin(self)], limits=limits)
+        self._services: list[Service] = [Front(chain, self.faults, services), Admin(self)]
+        self._limits = limits
+        self._server = Server(self._services, limits=limits)
         self._connections: dict[trio.abc.Stream, trio.CancelScope] = {}
 
     # Serving
@@ -91,7 +93,7 @@ class ChainServer:
 
     @asynccontextmanager
     async def listening(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[str, int]]:
-        """Listen and make blocks while the block runs, which gets the address.
+        """Listen and make blocks while the block runs, which gets the address. It may be done again.
 
         Raises:
             OSError: the address cannot be listened at.
@@ -107,6 +109,8 @@ class ChainServer:
         async with beside(serve):
             yield address[0], address[1]
             await self._server.drain(DRAIN_SECONDS)
+        # One that was drained takes no calls any more.
+        self._server = Server(self._services, limits=self._limits)
 
     # What goes wrong
 
