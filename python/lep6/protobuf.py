@@ -62,10 +62,13 @@ def _fields(message_type: type[betterproto2.Message]) -> Mapping[int, _Field]:
             own = FIXED32
         else:
             own = LENGTH
-        is_message = meta.proto_type == betterproto2.TYPE_MESSAGE and meta.unwrap is None
+        message: type[betterproto2.Message] | None = None
+        if meta.proto_type == betterproto2.TYPE_MESSAGE:
+            # A time is one on the wire, whatever it becomes here.
+            message = meta.unwrap() if meta.unwrap is not None else _message_of(hints[field.name])
         fields[meta.number] = _Field(
             (own, LENGTH) if meta.repeated else (own,),
-            _message_of(hints[field.name]) if is_message else None,
+            message,
             meta.proto_type == betterproto2.TYPE_STRING,
         )
     return fields
