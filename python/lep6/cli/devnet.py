@@ -18,7 +18,7 @@ from lep6.cli.terminal import escaped, fail, print_json, printable, run, size
 from lep6.devnet.heal_run import HealRun
 from lep6.devnet.phases import Phases
 from lep6.devnet.rescue import Disaster, Rescue, Story
-from lep6.devnet.scenario import Pace, Plan, Report, Scenario
+from lep6.devnet.scenario import Pace, Plan, Report, Scenario, Talk
 from lep6.errors import OutputExists
 from lep6.observe import Progress
 
@@ -123,6 +123,14 @@ def rescue(
     type=click.Choice([scenario.value for scenario in Scenario]),
     help="What is to happen.",
 )
+@click.option(
+    "--chain",
+    "talk",
+    default=Talk.INLINE.value,
+    show_default=True,
+    type=click.Choice([talk.value for talk in Talk]),
+    help="How the nodes talk to the chain: by calls, or over gRPC with signed transactions, as to a real one.",
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Directory to keep everything in; must be new or empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
 def heal(
@@ -133,6 +141,7 @@ def heal(
     surviving: float,
     seed: int,
     scenario: str,
+    talk: str,
     keep: Path | None,
     as_json: bool,
 ) -> None:
@@ -144,7 +153,7 @@ def heal(
     """
     if nodes - 1 < replicas:
         fail(f"{nodes} nodes cannot hold {replicas} copies of a value beside the healer's own", 2)
-    plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed)
+    plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed, Talk(talk))
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"the chain: {Pace.for_size(file.stat().st_size)}")
     with tempfile.TemporaryDirectory(prefix="lep6-heal-") as temporary:

@@ -1,6 +1,8 @@
 """Runs a scenario: a chain by the clock, nodes that really heal, one file."""
 
 import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,19 +16,21 @@ from lep6.beside import beside
 from lep6.blocking import WallClock
 from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
+from lep6.chain import LumeraChain
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
 from lep6.devnet.chain.ops import FINAL_STATUSES
+from lep6.devnet.chain_server import ChainServer
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
 from lep6.devnet.judgement import Evidence, complaints
 from lep6.devnet.loopback import Blocks, Directory, Life
-from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.network import EmbeddedNetwork, node_account, node_key
 from lep6.devnet.node import STAGING, Node, Surroundings, open_node
 from lep6.devnet.registration import Registered
-from lep6.devnet.scenario import Pace, Plan, Report, Scenario
+from lep6.devnet.scenario import Pace, Plan, Report, Scenario, Talk
 from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion, corrupt_digest
-from lep6.grpc import Service
+from lep6.grpc import Address, Service
 from lep6.heal.events import Event, What
 from lep6.heal.settings import Settings
 from lep6.model import HealOpStatus, Ticket
@@ -35,6 +39,8 @@ from lep6.ports import Blocking
 from lep6.ports import Chain as ChainPort
 
 TICKET: Final = Ticket("1")
+TIMEOUT_BLOCKS: Final = 10
+"""Blocks that a transaction has to be included."""
 LONG_PROBATION: Final = 10_000
 PATIENCE_WINDOWS: Final = 12
 """Windows of an op that a scenario may take in all."""
@@ -85,7 +91,11 @@ class HealRun:
             survivors = await self._destroy(box, registered)
             first = self._schedule(box)
             blocks = Blocks(chain, pace.block_seconds, clock)
-            async with beside(blocks.run), beside(partial(self._live, box, pace, first), stop=self._stop):
+            async with (
+                beside(blocks.run),
+                self._clients(box) as clients,
+                beside(partial(self._live, box, pace, first, clients), stop=self._stop),
+            ):
                 with trio.move_on_after(pace.window_seconds * PATIENCE_WINDOWS):
                     await self._follow(box, blocks, registered, survivors)
                     self._found.is_over = True
@@ -158,29 +168,63 @@ class HealRun:
             result.append(f"healer {_short(op.healer)}, verifiers {', '.join(map(_short, op.verifiers))}")
         return op
 
-    async def _live(self, box: Box, pace: Pace, first: OpRecord) -> None:
+    @asynccontextmanager
+    async def _clients(self, box: Box) -> AsyncIterator[list[LumeraChain | ChainClient]]:
+        """The chain as each node uses it."""
+        numbers = range(self.plan.nodes)
+        if self.plan.talk is Talk.INLINE:
+            yield [ChainClient(box.chain, node_account(number)) for number in numbers]
+            return
+        async with AsyncExitStack() as stack:
+            server = ChainServer(box.chain, block_seconds=None)
+            host, port = await stack.enter_async_context(server.listening())
+            address = Address(host, port, tls=False)
+            yield [
+                await stack.enter_async_context(
+                    LumeraChain.open(
+                        [address],
+                        box.chain.chain_id,
+                        node_key(number),
+                        random=Random(number),  # noqa: S311 # of pauses between attempts to connect
+                        timeout_blocks=TIMEOUT_BLOCKS,
+                    )
+                )
+                for number in numbers
+            ]
+
+    async def _live(self, box: Box, pace: Pace, first: OpRecord, clients: Sequence[LumeraChain | ChainClient]) -> None:
         """Let the nodes live that are to live in this scenario."""
         directory = Directory()
         away = first.verifiers if self.plan.scenario is Scenario.NO_QUORUM else ()
         async with trio.open_nursery() as nursery:
             for number, store in enumerate(box.network.nodes):
                 if store.account in away:
-                    nursery.start_soon(self._visit, box, pace, directory, number)
+                    nursery.start_soon(self._visit, box, pace, directory, number, clients[number])
                 else:
                     is_dying = self.plan.scenario is Scenario.HEALER_RESTART and store.account == first.healer
-                    life = self._life(box, pace, directory, number, is_dying=is_dying)
+                    life = self._life(box, pace, directory, number, clients[number], is_dying=is_dying)
                     self._lives[store.account] = life
                     nursery.start_soon(life.run)
 
-    async def _visit(self, box: Box, pace: Pace, directory: Directory, number: int) -> None:
+    async def _visit(
+        self, box: Box, pace: Pace, directory: Directory, number: int, client: LumeraChain | ChainClient
+    ) -> None:
         """Open a node that stays away, so that it has its files, and leave it."""
-        life = self._life(box, pace, directory, number, is_dying=False)
+        life = self._life(box, pace, directory, number, client, is_dying=False)
         async with open_node(life.data, life.account, life.around) as node:
             await node.service.disk.sweep()
 
-    def _life(self, box: Box, pace: Pace, directory: Directory, number: int, *, is_dying: bool) -> Life:
+    def _life(
+        self,
+        box: Box,
+        pace: Pace,
+        directory: Directory,
+        number: int,
+        client: LumeraChain | ChainClient,
+        *,
+        is_dying: bool,
+    ) -> Life:
         account = box.network.nodes[number].account
-        client = ChainClient(box.chain, account)
         chain: ChainPort = client
         if is_dying:
             chain = InterposedChain(client, DiesAfterInclusion(lambda: self._lives[account].die()))  # noqa: PLW0108

@@ -33,8 +33,12 @@ ROUND_VALUES: Final = 256
 
 def node_account(number: int) -> str:
     """The account of a devnet node: that of a key which anyone can compute."""
-    secret = sha256(f"lep6 devnet node {number}".encode()).digest()
-    return PrivateKey(KeyKind.ETHEREUM, secret).public.address
+    return node_key(number).public.address
+
+
+def node_key(number: int) -> PrivateKey:
+    """The key of a devnet node: anyone can compute it."""
+    return PrivateKey(KeyKind.ETHEREUM, sha256(f"lep6 devnet node {number}".encode()).digest())
 
 
 @final

@@ -53,6 +53,15 @@ class Pace:
         )
 
 
+class Talk(enum.Enum):
+    """How nodes talk to the chain."""
+
+    INLINE = "inline"
+    """By calls."""
+    GRPC = "grpc"
+    """As to a real one: over gRPC, with signed transactions."""
+
+
 @final
 @frozen
 class Plan:
@@ -64,6 +73,7 @@ class Plan:
     surviving: float = 0.25
     """Share of the symbols, and of the id files, that are left."""
     seed: int = 1
+    talk: Talk = Talk.INLINE
 
 
 @final
