@@ -7,12 +7,12 @@ import trio
 from attrs import define, evolve, field
 from grpclib.const import Status
 
+from lep6.chain.classify import expected_sequence, refusal_in, refusal_of
 from lep6.devnet.chain import gas
 from lep6.devnet.chain.accounts import Account
 from lep6.devnet.chain.chain import Chain
 from lep6.devnet.chain.paging import QueryError
 from lep6.devnet.chain.queries import View
-from lep6.devnet.chain.refusals import expected_sequence, refusal_in, refusal_of
 from lep6.devnet.chain.sequencer import Sequencer
 from lep6.devnet.chain.transactions import Tx
 from lep6.errors import ChainUnavailable, InvalidMessage
@@ -120,7 +120,7 @@ class ChainClient:
         try:
             limit = gas.gas_limit(self.chain.simulate(tx))
         except QueryError as error:
-            return self._refused(refusal_in(error.message), error.message)
+            return self._refused(refusal_in(error.message) or Refusal.OTHER, error.message)
         tx = evolve(tx, sequence=sequencer.reserve(), gas_limit=limit, fee=gas.fee(limit))
         return Transaction(message, tx.tx_hash, tx.sequence, tx.timeout_height, tx.raw)
 
