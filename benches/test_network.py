@@ -12,7 +12,7 @@ from lep6.cascade.publish import Published, Publisher
 from lep6.cascade.reseed import Stage
 from lep6.cascade.retrieve import Retriever
 from lep6.devnet.network import EmbeddedNetwork
-from lep6.devnet.rescue import Plan, Rescue
+from lep6.devnet.rescue import Disaster, Rescue
 from lep6.heal.ledger import Ledger
 from world import PROGRESS, a_world
 
@@ -70,9 +70,9 @@ def test_lep6_rescues_a_file(measure_async, material, benchmark):
     stories = []
 
     async def work(directory):
-        stories.append(await Rescue(directory, Plan(), BLOCKING, PROGRESS).run(material.source))
+        stories.append(await Rescue(directory, Disaster(), BLOCKING, PROGRESS).run(material.source))
 
     measure_async("the walk: register, disaster, heal, read back", work)
     assert all(story.recovered for story in stories)
-    parts = [{phase.name: phase.seconds for phase in story.phases} for story in stories]
+    parts = [{phase.name: phase.seconds for phase in story.done} for story in stories]
     benchmark.extra_info["parts"] = min(parts, key=lambda seconds: sum(seconds.values()))

@@ -85,6 +85,7 @@ ABSENCES: Final = {
     "GetAction": ("failed to get action by ID",),
     "GetTx": ("tx not found",),
     "AccountInfo": ("account ",),
+    "Account": ("account ",),
     "GetSuperNodeBySuperNodeAddress": ("supernode not found",),
     "MigrationRecordByNewAddress": ("",),
 }

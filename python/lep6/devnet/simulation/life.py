@@ -29,7 +29,7 @@ MOSTLY: Final = 0.8
 """How often a cut is put off that would find nothing."""
 LONGEST_ABSENCE: Final = 90.0
 FEW_STEPS: Final = 12
-RIGHT_AFTER: Final = 0.1
+RIGHT_AFTER: Final = 0.2
 """How often a node that is to be cut off is cut off right after it has sent or written something."""
 BACKLOG: Final = 16
 OPEN_SECONDS: Final = 5.0
@@ -94,7 +94,7 @@ class Life:
                 self.witness.forgets(self.account)
             self.witness.loses_stagings(self.account, lost.stagings)
             self.witness.note(self.witness.name(self.account), f"comes back without {lost}")
-            absence = self.random.uniform(0.0, LONGEST_ABSENCE)
+            absence = self.random.uniform(0.0, LONGEST_ABSENCE) * self.random.choice((0.03, 1.0))
             await trio.sleep(max(0.0, min(absence, self.weather.story.calm_from - trio.current_time())))
 
     def hasten(self) -> None:
