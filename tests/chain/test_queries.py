@@ -118,6 +118,7 @@ async def test_an_answer_without_a_height_is_as_high_as_the_newest_block(method,
 ABSENCES = [
     ("HealOp", "heal op not found", At(None, 100)),
     ("GetAction", "failed to get action by ID", At(None, 100)),
+    ("Account", f"account {ME} not found", None),
     ("AccountInfo", f"account {ME} not found", At(None, 100)),
     ("MigrationRecordByNewAddress", "not found", None),
     ("GetTx", f"tx not found: {HASH}", At(Absent(), 100)),
