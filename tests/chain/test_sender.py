@@ -31,7 +31,8 @@ from chain_wire import (
 from lep6.chain.client import LumeraChain
 from lep6.chain.gas import GasPolicy
 from lep6.chain.nodes import EACH_SECONDS
-from lep6.chain.sender import LEASE_SECONDS, SEQUENCE_ATTEMPTS, TIMEOUT_BLOCKS
+from lep6.chain.sender import SEQUENCE_ATTEMPTS, TIMEOUT_BLOCKS
+from lep6.chain.sequences import LEASE_SECONDS
 from lep6.chain.signing import CLAIM_URL, VOTE_URL, hash_of, pack
 from lep6.keys import KeyKind, PrivateKey
 from lep6.model import Ticket

@@ -98,6 +98,9 @@ TRANSIENT: Final = frozenset(
 )
 """Statuses that say nothing about what was asked."""
 
+UNSERVED: Final = frozenset({Status.UNIMPLEMENTED, Status.PERMISSION_DENIED, Status.UNAUTHENTICATED})
+"""Statuses with which a node, or a proxy before it, does not serve a method: another node may."""
+
 
 def refusal_of(codespace: str, code: int) -> Refusal:
     """The refusal of a transaction with this code."""
@@ -122,7 +125,7 @@ def expected_sequence(text: str) -> int | None:
 
 def answer_of(method: str, status: Status, text: str) -> Answer:
     """What a refused query of a method says."""
-    if NO_INDEX in text:
+    if method == "GetTx" and NO_INDEX in text:
         return Answer.UNINDEXED
     if status is Status.NOT_FOUND and any(text.startswith(words) for words in ABSENCES.get(method, ())):
         return Answer.ABSENT

@@ -12,7 +12,7 @@ import trio
 from attrs import define, frozen
 from grpclib.const import Cardinality
 
-from lep6.chain.classify import TRANSIENT
+from lep6.chain.classify import TRANSIENT, UNSERVED
 from lep6.errors import ChainUnavailable, RpcError, RpcRefused, RpcUnsent, WrongChain
 from lep6.grpc import Address, ReconnectingChannel, dial
 from lep6.observe import get_logger
@@ -29,6 +29,8 @@ FIRST_LEAVE: Final = 5.0
 LONGEST_LEAVE: Final = 120.0
 """How long a node is left that did not answer: doubled each time."""
 BEHIND_BLOCKS: Final = 5
+MAD_BLOCKS: Final = 1000
+"""Further apart than this, nobody can tell which node is right; what the heal does with their answers is careful."""
 BEHIND_LEAVE: Final = 30.0
 """How long a node is left that is further behind than this."""
 NODE_INFO: Final = "/cosmos.base.tendermint.v1beta1.Service/GetNodeInfo"
@@ -64,7 +66,7 @@ class Node:
     address: Address
     channel: ReconnectingChannel
     height: int = 0
-    """The greatest that it told."""
+    """That of its last answer."""
     left_until: float = -math.inf
     failures: int = 0
     is_checked: bool = False
@@ -99,8 +101,9 @@ class Nodes:
 
     @property
     def height(self) -> int:
-        """The greatest height that any node told."""
-        return max(node.height for node in self.nodes)
+        """The greatest height of all nodes' last answers, but for one that is far beyond what others tell."""
+        told = [node.height for node in self.nodes if node.height]
+        return max((height for height in told if height <= min(told) + MAD_BLOCKS), default=0)
 
     async def ask(self, path: str, request: betterproto2.Message, reply_type: type[M]) -> Reply[M]:
         """Ask until a node answers.
@@ -116,7 +119,7 @@ class Nodes:
             try:
                 reply = await self._bounded(node, path, request, reply_type)
             except QueryRefused as error:
-                if error.status not in TRANSIENT:
+                if error.status not in TRANSIENT | UNSERVED:
                     self._heard(node, error.height)
                     raise
                 self._leave(node, str(error), reasons)
@@ -166,7 +169,7 @@ class Nodes:
 
     def _heard(self, node: Node, height: int) -> None:
         node.failures = 0
-        node.height = max(node.height, height)
+        node.height = height
         if len(self.nodes) > 1 and height < self.height - BEHIND_BLOCKS:
             node.left_until = trio.current_time() + BEHIND_LEAVE
             log.warning("chain_node_behind", node=node.address.authority, height=height, newest=self.height)
@@ -186,7 +189,11 @@ class Nodes:
 
     async def _check(self, node: Node) -> None:
         """Make sure once that a node is one of this chain."""
-        reply = await _call(node, NODE_INFO, tendermint.GetNodeInfoRequest(), tendermint.GetNodeInfoResponse)
+        try:
+            reply = await _call(node, NODE_INFO, tendermint.GetNodeInfoRequest(), tendermint.GetNodeInfoResponse)
+        except QueryRefused as error:
+            # Nothing was asked yet, so this is no answer to what is to be asked.
+            raise RpcUnsent(error.status, f"it does not tell its chain: {error.message}") from error
         info = reply.message.default_node_info
         if info is not None and info.network and info.network != self.chain_id:
             raise WrongChain(

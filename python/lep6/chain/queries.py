@@ -138,6 +138,8 @@ class Queries:
         found = reply.value.tx_response if reply.value is not None else None
         if found is None or not found.height:
             return At(Absent(), reply.height)
+        if found.txhash and found.txhash.upper() != tx_hash.upper():
+            raise ChainUnavailable(f"asked for transaction {tx_hash}, and got another")
         refusal = refusal_of(found.codespace, found.code) if found.code else None
         return At(Included(found.height, refusal), max(reply.height, found.height))
 

@@ -17,6 +17,7 @@ KEY_KINDS: Final = {
     "/cosmos.evm.crypto.v1.ethsecp256k1.PubKey": KeyKind.ETHEREUM,
 }
 BASE_ACCOUNT: Final = "/cosmos.auth.v1beta1.BaseAccount"
+BASE_VESTING: Final = "/cosmos.vesting.v1beta1.BaseVestingAccount"
 VESTING: Final = "/cosmos.vesting."
 KEY_FIELD: Final = b"\x0a\x21"
 
@@ -95,6 +96,8 @@ def base_account(packed: protobuf.Any) -> auth.BaseAccount | None:
     """
     if packed.type_url == BASE_ACCOUNT:
         return parse(auth.BaseAccount, packed.value)
+    if packed.type_url == BASE_VESTING:
+        return parse(vesting.BaseVestingAccount, packed.value).base_account
     if packed.type_url.startswith(VESTING):
         outer = parse(vesting.AnyVestingAccount, packed.value).base_vesting_account
         return outer.base_account if outer is not None else None

@@ -8,15 +8,16 @@ the key prepares and sends its own messages (`Packed`) here, too.
 import heapq
 import math
 from itertools import count
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from lep6.chain.classify import IN_MEMPOOL, expected_sequence, refusal_in, refusal_of
 from lep6.chain.gas import GasPolicy
 from lep6.chain.nodes import Nodes, QueryRefused
 from lep6.chain.queries import TX, Queries
+from lep6.chain.sequences import Sequences
 from lep6.chain.signing import Signer, Terms, for_simulation, hash_of, signed
 from lep6.errors import ChainUnavailable, WrongChain
 from lep6.keys import PrivateKey
@@ -39,13 +40,14 @@ from lep6.wire.cosmos.tx import v1beta1 as tx
 
 log = get_logger("chain.sender")
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 TIMEOUT_BLOCKS: Final = 20
 """Blocks that a transaction has to be included."""
 SEQUENCE_ATTEMPTS: Final = 3
 SEQUENCE_PAUSE: Final = 0.5
 """Seconds before the second attempt with another sequence; twice as many before the third."""
-LEASE_SECONDS: Final = 20.0
-"""How long those that come after it wait for a prepared transaction to be sent."""
 MOST_REMEMBERED: Final = 10_000
 
 
@@ -87,6 +89,15 @@ class Turns:
 
 
 @final
+@frozen
+class Mismatch:
+    """The chain expects another sequence."""
+
+    expected: int | None
+    """`None` when it does not say which."""
+
+
+@final
 @define(eq=False, kw_only=True)
 class Sender:
     """Prepares and sends for one key."""
@@ -99,13 +110,11 @@ class Sender:
     _turns: Turns = field(init=False, factory=Turns)
     _number: int | None = field(init=False, default=None)
     """The account's, once it is known."""
-    _next: int | None = field(init=False, default=None)
-    """The next sequence; `None` when the chain is to be asked."""
-    _reserved: dict[int, float] = field(init=False, factory=dict)
-    """Sequences that were given out and not used yet, with the time until which they are waited for."""
-    _changed: trio.Event = field(init=False, factory=trio.Event)
+    _sequences: Sequences = field(init=False, factory=Sequences)
     _outs: dict[Message | Packed, int] = field(init=False, factory=dict)
     """How many transactions with a message have run out of gas."""
+    _raises: int = field(init=False, default=0)
+    """How often the price was raised since a transaction was last included."""
     _sent: dict[str, Message | Packed] = field(init=False, factory=dict)
     """What was sent and not looked up with an end yet, by hash."""
 
@@ -126,17 +135,23 @@ class Sender:
             self._turns.give()
 
     async def broadcast(self, transaction: Transaction) -> Sent:
-        """See `Chain.broadcast`. Transactions go out in the order of their sequences."""
-        sequence = transaction.sequence
-        await self._wait_for_those_before(sequence)
-        if self._reserved.pop(sequence, None) is None:
+        """See `Chain.broadcast`. Transactions go out in the order of their sequences, one after the other's answer."""
+        sequence, tx_hash = transaction.sequence, transaction.tx_hash
+        await self._sequences.wait_for_those_before(sequence)
+        is_again = tx_hash in self._sent
+        if not is_again and not self._sequences.is_held(sequence, tx_hash):
             return Refused(Refusal.SEQUENCE)  # it waited too long, or the chain expects another: it was not sent
-        self._remember(transaction)
+        self._sequences.is_being_sent(sequence, tx_hash)
+        _keep(self._sent, tx_hash, transaction.message)
         try:
-            return await self._broadcast(transaction)
+            answer = await self._broadcast(transaction)
         finally:
-            self._changed.set()
-            self._changed = trio.Event()
+            self._sequences.is_answered(sequence, tx_hash)
+        if isinstance(answer, Refused):
+            if is_again:
+                return Indeterminate()  # what was sent before may be in a mempool, or in a block
+            self._sent.pop(tx_hash, None)
+        return answer
 
     async def lookup(self, tx_hash: str) -> At[Found]:
         """See `Chain.lookup`."""
@@ -145,58 +160,78 @@ class Sender:
         if isinstance(found.value, Included) and message is not None:
             del self._sent[tx_hash]
             if found.value.refusal is Refusal.GAS:
-                self._outs[message] = self._outs.get(message, 0) + 1
+                self._ran_out(message)
             else:
                 self._outs.pop(message, None)
+                self._raises = max(0, self._raises - 1)
         return found
 
     async def _prepare(self, message: Message | Packed, last_height: int | None) -> Prepared:
         signer, height = await self._signer()
-        if signer is None or self._next is None:
+        sequence = self._sequences.next
+        if signer is None or sequence is None:
             return Refused(Refusal.FUNDS)  # an account that does not exist was never given anything
         timeout = height + self.timeout_blocks
         timeout = timeout if last_height is None else min(timeout, last_height)
         if timeout <= height:
             return Refused(Refusal.LATE)
-        terms = Terms(self._next, 0, 1, timeout)
-        used = await self._simulate(signer, message, terms)
+        used = await self._simulate(signer, message, Terms(sequence, 0, 1, timeout))
         if not isinstance(used, int):
             return used
+        if self._sequences.next != sequence:
+            return Refused(Refusal.SEQUENCE)  # another one was adopted meanwhile
         limit = self.gas.limit(used, outs=self._outs.get(message, 0))
-        terms = evolve(terms, gas_limit=limit, fee=self.gas.fee(limit))
+        terms = Terms(sequence, limit, self.gas.fee(limit, raises=self._raises), timeout)
         raw = signed(signer, message, terms)
-        self._next = terms.sequence + 1
-        self._reserved[terms.sequence] = trio.current_time() + LEASE_SECONDS
-        return Transaction(message, hash_of(raw), terms.sequence, timeout, raw)
+        self._sequences.reserve(sequence, hash_of(raw))
+        return Transaction(message, hash_of(raw), sequence, timeout, raw)
 
     async def _signer(self) -> tuple[Signer | None, int]:
         """Who signs, and the height that the chain is at. The sequence is known afterwards."""
-        if self._number is None or self._next is None:
+        if self._number is None or self._sequences.next is None:
             account = await self.queries.account_info(self.key.public.address)
             if account.value is None:
                 log.error("account_unknown", account=self.key.public.address, hint="send it some ulume")
                 return None, account.height
             self._number = account.value.number
-            self._next = account.value.sequence if self._next is None else self._next
+            if self._sequences.next is None:
+                self._sequences.next = account.value.sequence
             height = account.height
         else:
             height = (await self.queries.latest_block()).height
         return Signer(self.key, self.nodes.chain_id, self._number), height
 
     async def _simulate(self, signer: Signer, message: Message | Packed, terms: Terms) -> int | Refused | Indeterminate:
-        """The gas that it uses, or why it would be refused (chain contract §2.4)."""
+        """The gas that it uses, or why it would be refused (chain contract §2.4).
+
+        A simulation takes no other sequence than the chain expects: that of the first transaction that was not sent.
+        """
+        sequence = self._sequences.first_unsent(terms.sequence)
+        for _ in range(SEQUENCE_ATTEMPTS):
+            used = await self._simulate_as(signer, message, evolve(terms, sequence=sequence))
+            if not isinstance(used, Mismatch):
+                return used
+            if used.expected is None or not self._sequences.leads_to(used.expected, terms.sequence):
+                self._sequences.adopt(used.expected)
+                return Refused(Refusal.SEQUENCE)
+            sequence = used.expected  # one was sent, or not yet, meanwhile
+        return Refused(Refusal.SEQUENCE)
+
+    async def _simulate_as(
+        self, signer: Signer, message: Message | Packed, terms: Terms
+    ) -> int | Refused | Indeterminate | Mismatch:
         request = tx.SimulateRequest(tx_bytes=for_simulation(signer, message, terms))
         try:
             reply = await self.nodes.ask(f"{TX}/Simulate", request, tx.SimulateResponse)
         except QueryRefused as error:
             refusal = refusal_in(error.message)
-            if refusal is Refusal.SEQUENCE:
-                self._adopt(expected_sequence(error.message))
-            elif refusal is Refusal.GAS:
-                self._outs[message] = self._outs.get(message, 0) + 1
             if refusal is None:
                 log.warning("simulation_failed", reason=error.message)
                 return Indeterminate()
+            if refusal is Refusal.SEQUENCE:
+                return Mismatch(expected_sequence(error.message))
+            if refusal is Refusal.GAS:
+                self._ran_out(message)
             return Refused(refusal)
         used = reply.message.gas_info.gas_used if reply.message.gas_info is not None else 0
         if not used:
@@ -208,7 +243,7 @@ class Sender:
         request = tx.BroadcastTxRequest(tx_bytes=transaction.raw, mode=tx.BroadcastMode.SYNC)
         reply, is_only = await self.nodes.send(f"{TX}/BroadcastTx", request, tx.BroadcastTxResponse)
         if reply is None:
-            self._adopt(None)
+            self._sequences.adopt(None)
             return Refused(Refusal.UNSENT) if is_only else Indeterminate()
         answer = reply.tx_response
         if answer is None:
@@ -216,30 +251,21 @@ class Sender:
         if not answer.code or (answer.codespace, answer.code) == IN_MEMPOOL:
             return Pooled()
         refusal = refusal_of(answer.codespace, answer.code)
-        self._adopt(expected_sequence(answer.raw_log) if refusal is Refusal.SEQUENCE else None)
+        if refusal is Refusal.GAS:
+            self._ran_out(transaction.message)
+        elif refusal is Refusal.FEE:
+            self._raises += 1
+        self._sequences.adopt(expected_sequence(answer.raw_log) if refusal is Refusal.SEQUENCE else None)
         log.warning("transaction_refused", code=answer.code, codespace=answer.codespace, reason=answer.raw_log)
         # Another node may have taken it before this one refused it.
         return Refused(refusal) if is_only else Indeterminate()
 
-    async def _wait_for_those_before(self, sequence: int) -> None:
-        await trio.lowlevel.checkpoint()
-        while True:
-            now = trio.current_time()
-            before = [until for earlier, until in self._reserved.items() if earlier < sequence and until > now]
-            if not before:
-                return
-            with trio.move_on_at(min(before)):
-                await self._changed.wait()
+    def _ran_out(self, message: Message | Packed) -> None:
+        _keep(self._outs, message, self._outs.get(message, 0) + 1)
 
-    def _adopt(self, expected: int | None) -> None:
-        """The chain expects this sequence next, be it higher or lower; `None`: it is to be asked.
 
-        What was reserved is void: it would be refused, or leave a gap.
-        """
-        self._next = expected
-        self._reserved.clear()
-
-    def _remember(self, transaction: Transaction) -> None:
-        self._sent[transaction.tx_hash] = transaction.message
-        while len(self._sent) > MOST_REMEMBERED:
-            del self._sent[next(iter(self._sent))]
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Note something, and let go of the oldest when it is too much."""
+    kept[key] = value
+    while len(kept) > MOST_REMEMBERED:
+        del kept[next(iter(kept))]
