@@ -21,6 +21,7 @@ from lep6.devnet.network import node_key
 from lep6.devnet.node import Surroundings
 from lep6.grpc import Address
 from lep6.heal.events import What
+from lep6.heal.ledger import Entries
 from lep6.heal.settings import Settings
 from lep6.model import HealOpStatus
 from lep6.transaction import Claim, Refused, Vote
@@ -32,6 +33,7 @@ HEALER, VERIFIERS = 0, (1, 2)
 LONG = 20
 """Epochs until the deadline of an op whose troubles take their time."""
 STEP = 0.1
+POLL = 2 * BLOCK
 
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
@@ -54,6 +56,10 @@ class WireLife(Life):
             connect=self.wire.connect,
         ) as self.chain:
             await super()._run(task_status)
+
+    async def entries(self) -> Entries:
+        """What its ledger says, which need not be opened again for that."""
+        return await (self.node.service.ledger.entries() if self.node is not None else Life.entries(self))
 
     def _around(self) -> Surroundings:
         assert self.chain is not None
@@ -99,8 +105,9 @@ class Wire:
 
         return connect
 
-    async def start(self, *, addresses: Sequence[Address] = (FIRST,), verifiers: int = 2, **settings: Any) -> None:
+    async def start(self, *, addresses: Sequence[Address] = (FIRST,), verifiers: int = 2) -> None:
         """Start a healer and its verifiers."""
+        settings = Settings(poll=POLL)
         for number in range(1 + verifiers):
             account = self.world.accounts[number]
             known = self.world.node(number)
@@ -109,7 +116,7 @@ class Wire:
                 account,
                 known.directory,
                 known.client,
-                Settings(**settings),
+                settings,
                 number=number,
                 wire=self,
                 addresses=addresses,
@@ -185,7 +192,7 @@ class Wire:
         world, healer = self.world, self.healer
         await world.until(lambda: world.status(op_id) is VERIFIED, blocks=blocks)
         await world.until(lambda: healer.seen(What.CLOSED, op_id), blocks=blocks)
-        await world.until(self.is_clean, blocks=blocks)
+        await self.clean(blocks=blocks)
         assert await world.is_published()
         assert len(healer.seen(What.RECONSTRUCTED, op_id)) == 1, "what was staged was staged once"
         assert [event.text for event in healer.seen(What.CLOSED, op_id)] == ["published"]
@@ -194,8 +201,12 @@ class Wire:
         assert [who for who, message in said if isinstance(message, Claim)] == [healer.account]
         assert sum(isinstance(message, Vote) for _, message in said) >= len(world.op(op_id).verifiers) // 2 + 1
 
-    async def is_clean(self) -> bool:
-        return all([await life.is_clean() for life in self.lives])
+    async def clean(self, *, blocks: float = 80) -> None:
+        """Wait until nobody remembers or has anything."""
+        with trio.fail_after(blocks * BLOCK):
+            for life in self.lives:
+                while not await life.is_clean():
+                    await trio.sleep(BLOCK)
 
     async def next_heals(self, op_id: int = 2) -> None:
         """Another op of the same nodes heals, without troubles, in a short time."""

@@ -236,7 +236,7 @@ def test_an_honest_healer_whose_op_fails_is_found_out(stage, monkeypatch):
 
 
 def test_a_claim_of_what_could_not_be_rebuilt_is_found_out(stage, monkeypatch):
-    async def eager(healer, op_id, ticket, op):
+    async def eager(healer, op_id, ticket, op, claimed):
         if op is not None and op.status.name == "SCHEDULED":
             await healer.submissions.send(op, Claim(op.op_id, op.ticket, OTHER_HASH))
         return False

@@ -161,6 +161,7 @@ def test_two_votes_of_a_verifier_on_an_op_are_named(good):
 WRONG_HEALS = {
     "it was published 0 times": {"events": [STAGED]},
     "it was published 2 times": {"events": [STAGED, PUBLISHED, PUBLISHED]},
+    "there is nothing in the network": {"copies": Counter()},
     "7 values have fewer than 2 copies": {"copies": Counter({2: 80, 1: 4, 0: 3})},
     "the file cannot be read back": {"is_retrievable": False},
 }
@@ -183,6 +184,34 @@ def test_of_a_heal_every_op_has_a_claim(good, claims):
 def test_of_a_heal_the_result_is_the_hash_of_the_file(good):
     *before, last = good().ops
     assert complaints(good(ops=[*before, {**last, "result_hash": ODD}])) == ["the result hash is not that of the file"]
+
+
+@pytest.mark.parametrize("good", HEALS, ids=lambda good: good.__name__)
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        (lambda number: [], 0),
+        (lambda number: votes(number, verified=True)[:1], 1),
+        (lambda number: votes(number, verified=False, said=ODD), 0),
+        (lambda number: votes(number, verified=True)[:1] + votes(number, verified=False)[1:], 1),
+        (lambda number: votes(number + 1, verified=True), 0),
+    ],
+    ids=["nobody", "one", "two say no", "one of two", "of another op"],
+)
+def test_behind_a_heal_stand_most_of_its_verifiers(good, said, count):
+    last = good().ops[-1]["id"]
+    before = [vote for vote in good().votes if vote["op"] != last]
+    found = good(votes=[*before, *said(last)])
+    assert complaints(found) == [f"op {last} is VERIFIED by {count} votes of 2 verifiers"]
+
+
+def test_a_heal_needs_no_more_than_most_of_its_verifiers():
+    three = {**op(1, "VERIFIED"), "verifiers": ["x", "y", "z"]}
+    no = {"op": 1, "verifier": "z", "verified": False, "hash": ODD}
+    assert complaints(verified(ops=[three])) == []
+    assert complaints(verified(ops=[three], votes=[*votes(1, verified=True), no])) == []
+    one = [*votes(1, verified=True)[:1], no]
+    assert complaints(verified(ops=[three], votes=one)) == ["op 1 is VERIFIED by 1 votes of 3 verifiers"]
 
 
 def ops_of(*statuses):
@@ -239,13 +268,19 @@ def test_a_corrupt_healer_whose_op_expired_before_another_heal_is_no_such_story(
         votes(1, verified=False, said=ODD),
         [*votes(1, verified=False, said=SERVED)[:1], *votes(1, verified=False, said=ODD)[1:]],
         [*votes(1, verified=False, said=SERVED)[:1], *votes(1, verified=True)[1:]],
-        votes(2, verified=False, said=SERVED),
     ],
-    ids=["nobody", "one", "another hash", "two hashes", "one of two", "of another op"],
+    ids=["nobody", "one", "another hash", "two hashes", "one of two"],
 )
 def test_an_op_of_a_corrupt_healer_fails_by_all_votes_with_the_hash_of_what_it_served(said):
-    other = [] if said and said[0]["op"] == 2 else votes(2, verified=True)
-    assert complaints(corrupt(votes=said + other)) == ["op 1 FAILED, and not by the hash of what was served"]
+    found = corrupt(votes=said + votes(2, verified=True))
+    assert complaints(found) == ["op 1 FAILED, and not by the hash of what was served"]
+
+
+def test_the_votes_on_another_op_of_a_corrupt_healer_do_not_count():
+    ops = [op(1, "FAILED", SERVED, "c"), op(2, "FAILED", SERVED, "c"), op(3, "VERIFIED")]
+    said = votes(2, verified=False, said=SERVED) + votes(3, verified=True)
+    found = corrupt(ops=ops, votes=said, claims=[1, 2, 3])
+    assert complaints(found) == ["op 1 FAILED, and not by the hash of what was served"]
 
 
 def test_an_honest_healer_whose_op_failed_is_named_in_the_story_of_a_corrupt_one():
@@ -299,3 +334,4 @@ def test_an_unrecoverable_file_is_not_claimed():
 def test_without_a_quorum_the_file_is_claimed_once():
     assert complaints(unattended(claims=[])) == ["0 claims were accepted, not 1"]
     assert complaints(unattended(ops=[op(1, "EXPIRED", "")])) == ["the result hash is empty"]
+    assert complaints(unattended(ops=[op(1, "EXPIRED", ODD)])) == [f"the result hash is {ODD}"]

@@ -1,9 +1,13 @@
 """The simulation itself: that it is one story for each seed, that its faults are what they say, its witness sees."""
 
 import gc
+import json
+import logging
 import math
+import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 from functools import partial
@@ -14,34 +18,39 @@ import pytest
 import structlog
 import trio
 import trio.testing
-from attrs import define, evolve
+from attrs import asdict, define, evolve, field
 from structlog.testing import capture_logs
 
 import lep6.devnet.simulation.run as story_run
-from chainbox import address, cast, claim, claimed, run, scheduled, send, vote
+from chainbox import HASH, OTHER_HASH, address, cast, claim, claimed, run, scheduled, send, vote
 from lep6 import _core
 from lep6.blocking import Inline
 from lep6.cascade import regenerate, staging
 from lep6.cascade.publish import Published, Publisher
 from lep6.database import Database, Schema
-from lep6.devnet.simulation import determinism
+from lep6.devnet.node import STAGING
+from lep6.devnet.simulation import determinism, seeds
 from lep6.devnet.simulation.chain_faults import FaultyConnection
 from lep6.devnet.simulation.chance import EPOCH_BLOCKS, WINDOW_SECONDS, Fault, Story, Weather
 from lep6.devnet.simulation.disk_faults import WRITERS, FullDisk, Lost, lose_files, restore, save_at_power_cut
+from lep6.devnet.simulation.life import Life
 from lep6.devnet.simulation.peer_faults import FailingStream, SlowStream, Streets, WatchedNetwork
-from lep6.devnet.simulation.run import simulate
+from lep6.devnet.simulation.run import Outcome, simulate
 from lep6.devnet.simulation.witness import GRACE_SECONDS, Witness
 from lep6.errors import ChainUnavailable, StoreUnavailable
 from lep6.heal import decisions, submission, verifier
 from lep6.heal.decisions import Close, Fate, Publish
+from lep6.heal.disk import op_ids
 from lep6.heal.events import Event, What
 from lep6.heal.finalizer import Finalizer
 from lep6.heal.healer import Healer
-from lep6.heal.rows import ClaimState
+from lep6.heal.ledger import Ledger
+from lep6.heal.rows import ClaimRow, ClaimState, Intent
 from lep6.heal.settings import UnreachablePolicy
+from lep6.heal.submission import Submissions
 from lep6.heal.verifier import Verifier
 from lep6.model import HealOpStatus, Key, Ticket
-from lep6.transaction import Absent, Indeterminate, Pooled, Refusal, Refused, Transaction, Vote
+from lep6.transaction import Absent, Claim, Indeterminate, Pooled, Refusal, Refused, Transaction, Vote
 
 SEEDS = range(500)
 STORIES = [Story.of(seed) for seed in SEEDS]
@@ -88,6 +97,12 @@ def test_a_story_is_one_for_each_seed():
 @pytest.mark.parametrize("fault", Fault)
 def test_every_fault_can_happen_in_some_stories_and_cannot_in_others(fault):
     assert {bool(story.rates[fault]) for story in STORIES} == {True, False}
+
+
+def test_what_a_node_does_seldom_fails_often():
+    """A node sends a few transactions where it asks a hundred questions."""
+    for fault in (Fault.DROPPED, Fault.HELD, Fault.FAILED, Fault.REFUSED):
+        assert {story.rates[fault] for story in STORIES} == {0.0, 0.1, 0.3, 0.6}
 
 
 def test_the_stories_have_everything_that_can_be_the_case():
@@ -138,6 +153,7 @@ async def test_faults_strike_until_the_calm_and_are_counted(is_calm, until, auto
 def witness_of(chain, **changes):
     seen = Witness(story(**changes), chain, {address(f"node {number}"): number for number in range(4)})
     seen.tickets[Key(b"k" * 32)] = Ticket("42")
+    seen.hashes[Ticket("42")] = HASH
     return seen
 
 
@@ -155,7 +171,8 @@ def carried(tx):
 
 
 async def test_the_same_told_once_is_well(autojump_clock):
-    chain, op = scheduled()
+    chain, op = claimed()
+    chain.set_op(evolve(op, op_id=2))
     seen = witness_of(chain)
     seen.sends(op.healer, transaction(claim(op)))
     seen.sends(op.verifiers[0], transaction(vote(op)))
@@ -165,7 +182,7 @@ async def test_the_same_told_once_is_well(autojump_clock):
 
 
 async def test_another_thing_of_an_op_is_told_never(autojump_clock):
-    chain, op = scheduled()
+    chain, op = claimed()
     seen = witness_of(chain)
     seen.sends(op.verifiers[0], transaction(vote(op), timeout=0))
     seen.sends(op.verifiers[0], transaction(vote(op, verified=False), "B"))
@@ -212,7 +229,7 @@ async def test_a_transaction_in_a_block_may_be_replaced_only_when_it_failed_ther
     run(chain, 1)
     seen.sends(op.healer, carried(tx))
     seen.sends(op.healer, transaction(claim(op), "B"))
-    assert bool(seen.violations) is (code == 0)
+    assert ["sends a second Claim of op 1" in violation for violation in seen.violations] == [True] * (code == 0)
 
 
 async def test_of_three_transactions_every_earlier_one_has_to_be_dead(autojump_clock):
@@ -226,7 +243,7 @@ async def test_of_three_transactions_every_earlier_one_has_to_be_dead(autojump_c
 
 
 async def test_a_node_without_its_ledger_may_tell_again_and_no_other_may(autojump_clock):
-    chain, op = scheduled()
+    chain, op = claimed()
     seen = witness_of(chain)
     for verifier_account in op.verifiers:
         seen.sends(verifier_account, transaction(vote(op)))
@@ -237,7 +254,94 @@ async def test_a_node_without_its_ledger_may_tell_again_and_no_other_may(autojum
     assert seen.violations == []
     seen.sends(op.verifiers[1], transaction(vote(op), "C"))
     seen.hears(op.verifiers[1], Event(What.DECIDED, 1, "yes"))
-    assert len(seen.violations) == 2
+    second, again = seen.violations
+    assert "sends a second Vote of op 1" in second
+    assert "decides op 1 again: yes, before: yes" in again
+
+
+async def test_of_an_op_that_there_is_not_nothing_is_told(autojump_clock):
+    chain, op = claimed()
+    seen = witness_of(chain)
+    seen.sends(op.healer, transaction(claim(op, op_id=2)))
+    seen.sends(op.verifiers[0], transaction(vote(op, op_id=3)))
+    assert [violation.partition(": ")[2] for violation in seen.violations] == [
+        "tells the chain something of op 2, which there is not",
+        "tells the chain something of op 3, which there is not",
+    ]
+
+
+@pytest.mark.parametrize("hashes", [{Ticket("42"): OTHER_HASH}, {}, {Ticket("43"): HASH}])
+async def test_what_is_claimed_is_the_hash_of_the_ops_file(hashes, autojump_clock):
+    chain, op = scheduled()
+    seen = witness_of(chain)
+    seen.hashes = hashes
+    seen.sends(op.healer, transaction(claim(op)))
+    (violation,) = seen.violations
+    assert "claims another hash on op 1 than that of the file" in violation
+
+
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize(
+    ("decided", "is_yes"), [("yes", True), ("no, hash_mismatch", False), ("no, fetch_failed:yes", False)]
+)
+async def test_a_vote_is_what_was_decided(decided, is_yes, verified, autojump_clock):
+    chain, op = claimed()
+    seen = witness_of(chain)
+    seen.hears(op.verifiers[0], Event(What.DECIDED, 1, decided))
+    seen.violations.clear()  # whether the verdict was right is another question
+    seen.sends(op.verifiers[0], transaction(vote(op, verified)))
+    words = f"votes {'yes' if verified else 'no'} on op 1, and had decided {'yes' if is_yes else 'no'}"
+    assert [words in violation for violation in seen.violations] == [True] * (verified is not is_yes)
+
+
+async def test_the_verdict_of_another_verifier_or_another_op_binds_nobody(autojump_clock):
+    chain, op = claimed()
+    chain.set_op(evolve(op, op_id=2))
+    seen = witness_of(chain)
+    seen.hears(op.verifiers[0], Event(What.DECIDED, 1, "yes"))
+    seen.sends(op.verifiers[0], transaction(vote(op, verified=False, op_id=2)))
+    seen.sends(op.verifiers[1], transaction(vote(op, verified=False), "B"))
+    assert seen.violations == []
+
+
+@pytest.mark.parametrize(
+    ("verified", "text", "is_liar", "is_well"),
+    [
+        (True, HASH, False, True),
+        (True, OTHER_HASH, False, False),
+        (True, HASH, True, False),
+        (False, OTHER_HASH, True, True),
+        (False, HASH, False, True),
+    ],
+)
+async def test_a_yes_is_to_what_was_claimed_by_a_healer_that_serves_it(
+    verified, text, is_liar, is_well, autojump_clock
+):
+    chain, op = claimed()
+    liars = frozenset({number(witness_of(chain), op.healer)}) if is_liar else frozenset()
+    seen = witness_of(chain, liars=liars)
+    seen.sends(op.verifiers[0], transaction(vote(op, verified, hash=text)))
+    assert ["votes yes on op 1, wrongly" in violation for violation in seen.violations] == [True] * (not is_well)
+
+
+async def test_before_a_claim_there_is_nothing_to_say_yes_to(autojump_clock):
+    chain, op = scheduled()
+    seen = witness_of(chain)
+    seen.sends(op.verifiers[0], transaction(vote(op)))
+    (violation,) = seen.violations
+    assert "votes yes on op 1, wrongly" in violation
+
+
+async def test_a_naysayer_votes_as_it_likes_but_not_twice(autojump_clock):
+    chain, op = claimed()
+    account = op.verifiers[0]
+    seen = witness_of(chain, naysayers=frozenset({number(witness_of(chain), account)}))
+    seen.hears(account, Event(What.DECIDED, 1, "yes"))
+    seen.sends(account, transaction(vote(op, verified=False)))
+    assert seen.violations == []
+    seen.sends(account, transaction(vote(op, verified=False), "B"))
+    (violation,) = seen.violations
+    assert "sends a second Vote of op 1 while one may live" in violation
 
 
 async def test_only_the_healer_of_a_verified_op_publishes(autojump_clock):
@@ -639,6 +743,24 @@ async def test_what_was_written_is_told_and_what_was_not_is_not(work, autojump_c
     assert told == [1]
 
 
+async def test_only_what_tells_something_of_an_op_matters(tmp_path, autojump_clock):
+    told = []
+    disk = FullDisk(Weather(story(), Random(1)), lambda: told.append(1))
+    row = ClaimRow(1, Ticket("1"), HASH, "1", ClaimState.ACCEPTED, 0.0)
+    async with Ledger.open(tmp_path / "ledger.db", "account", disk) as ledger:
+        await ledger.note_height(7)
+        await ledger.entries()
+        assert told == []
+        await ledger.journal(Intent(1, Ticket("1"), Claim(1, Ticket("1"), HASH)))
+        assert told == [1]
+        await ledger.record_claim(row)
+        await ledger.set_claim_state(1, ClaimState.PUBLISHING)
+        await ledger.entries(1)
+        await ledger.note_height(8)
+        await ledger.remove_claim(1)
+        assert told == [1] * 4
+
+
 async def test_a_disk_that_is_not_full_refuses_nothing(autojump_clock):
     disk = FullDisk(Weather(story(), Random(1)), unheard)
     assert [await disk.run(work) for work in WRITER_WORK] == ["done"] * len(WRITER_WORK)
@@ -797,6 +919,10 @@ def test_a_seed_is_one_run_and_another_seed_another_one():
     assert first.trace
 
 
+CUT_SEED = 4
+"""Its nodes are cut off now and then."""
+
+
 def open_files():
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
 
@@ -805,7 +931,7 @@ def test_after_a_run_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
     before, threads = open_files(), threading.active_count()
-    outcome = simulate(15)
+    outcome = simulate(CUT_SEED)
     assert outcome.crashes > 0
     gc.collect()
     assert list(tmp_path.iterdir()) == []
@@ -813,7 +939,7 @@ def test_after_a_run_nothing_is_left(tmp_path, monkeypatch):
     assert not trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
 
 
-def test_a_run_that_breaks_off_leaves_nothing_either(tmp_path, monkeypatch):
+def test_a_run_that_breaks_off_has_failed_shows_its_trace_and_leaves_nothing_either(tmp_path, monkeypatch):
     async def break_off(*_):
         await trio.sleep(60)
         raise ZeroDivisionError
@@ -822,12 +948,103 @@ def test_a_run_that_breaks_off_leaves_nothing_either(tmp_path, monkeypatch):
     monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
     monkeypatch.setattr(story_run, "spoil_peers", break_off)
     before = open_files()
-    with pytest.raises(ExceptionGroup):
-        simulate(15)
+    outcome = simulate(15)
+    (violation,) = outcome.violations
+    assert violation.startswith("the run broke off: ")
+    assert "ZeroDivisionError" in violation
+    assert "in break_off" in violation
+    assert (outcome.seed, outcome.ops) == (15, 2)
+    assert any(line.startswith("    6.000 ") for line in outcome.trace)
+    assert float(outcome.trace[-1].split()[0]) <= 60
     gc.collect()
     assert list(tmp_path.iterdir()) == []
     assert open_files() == before
     assert not trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
+
+
+def test_a_cut_that_fails_is_no_quiet_run(monkeypatch):
+    def broken(life):
+        raise RuntimeError("no power to cut")
+
+    monkeypatch.setattr(Life, "_cut", broken)
+    violations = simulate(CUT_SEED).violations
+    assert violations
+    assert all("the simulation: cannot cut a node: RuntimeError('no power to cut')" in one for one in violations)
+
+
+@define
+class Cut:
+    """What a node had when it was cut off."""
+
+    rows: int
+    stagings: set[int]
+    has_work: bool
+    is_second: bool
+    """Whether it was cut off in this life already."""
+
+    @property
+    def has_something(self):
+        return bool(self.rows or self.stagings or self.has_work)
+
+
+@define
+class Cuts:
+    """What the cuts of some runs met."""
+
+    met: list[Cut] = field(factory=list)
+    logged: list[str] = field(factory=list)
+    """What Trio said of instruments."""
+    crashes: int = 0
+
+
+TABLES = ("heal_claims_submitted", "heal_verifications_submitted", "heal_intents")
+CUT_SEEDS = [told.seed for told in STORIES if told.cuts and len(told.sizes) == 1 and told.nodes < 7][:25]
+
+
+@pytest.fixture(scope="module")
+def cuts():
+    """The cuts in 25 runs."""
+    cuts, cut = Cuts(), Life._cut
+    says = logging.Handler()
+    says.emit = lambda record: cuts.logged.append(record.getMessage())
+
+    def noted(life):
+        if life.node is not None:
+            execute = life.node.service.ledger._database._connection.execute
+            rows = sum(execute(f"SELECT count(*) FROM {table}").get for table in TABLES)  # noqa: S608
+            names = {path.name for path in (life.directory / STAGING).iterdir()}
+            work = any((life.directory / STAGING / staging.WORK_DIRECTORY).glob("*"))
+            cuts.met.append(Cut(rows, op_ids(names), work, life._died.is_set()))
+        cut(life)
+
+    trios = logging.getLogger("trio.abc.Instrument")
+    trios.addHandler(says)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Life, "_cut", noted)
+            cuts.crashes = sum(simulate(seed).crashes for seed in CUT_SEEDS)
+    finally:
+        trios.removeHandler(says)
+    return cuts
+
+
+def test_a_third_of_the_cuts_at_least_meets_a_node_that_has_something_on_its_disk(cuts):
+    assert len(cuts.met) == cuts.crashes >= len(CUT_SEEDS) == 25
+    assert sum(cut.has_something for cut in cuts.met) >= len(cuts.met) / 3
+    # Each of the things that can be there is met, and so is a node that has nothing.
+    assert sum(cut.rows > 0 for cut in cuts.met) > 5
+    assert sum(bool(cut.stagings) for cut in cuts.met) > 5
+    assert any(cut.has_work for cut in cuts.met)
+    assert not all(cut.has_something for cut in cuts.met)
+
+
+def test_a_node_is_cut_off_once_in_a_life(cuts):
+    assert not any(cut.is_second for cut in cuts.met)
+
+
+def test_trio_drops_no_instrument(cuts):
+    """Else no node of the run would be cut off any more, and nobody would hear of it."""
+    assert cuts.logged == []
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -855,6 +1072,50 @@ def test_every_writer_by_name_is_a_piece_of_work_of_the_product(name):
     """A name that nothing has would be a fault that never happens."""
     homes = [staging, staging.Draft, regenerate.IdFiles, _core, _core.Spool]
     assert any(callable(getattr(home, name, None)) for home in homes)
+
+
+# Runs by workers
+
+
+@pytest.fixture
+def two_workers(tmp_path, monkeypatch):
+    """Workers that say and do what they are told to, whatever they are asked."""
+
+    def are(script):
+        worker = tmp_path / "worker"
+        worker.write_text(f"#!/bin/sh\n{script}\n")
+        worker.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(worker))
+        monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    return are
+
+
+async def had(first, count):
+    with trio.fail_after(10):
+        async with seeds.outcomes(first, count) as arriving:
+            return sorted([outcome async for outcome in arriving], key=lambda outcome: outcome.seed)
+
+
+def done(seed):
+    return Outcome(seed, ("bad", "[x]"), "0f", 9, 8, 7, 6, 5, ("a line", "another"))
+
+
+async def test_what_workers_say_is_had_whole(two_workers):
+    line = json.dumps({**asdict(done(0)), "seed": 77})
+    two_workers(f"""test "$2" = lep6.devnet.simulation || exit 1
+[ "$3" = 5 ] && printf '%s\\n%s\\n' '{line.replace("77", "5")}' '{line.replace("77", "7")}'
+[ "$3" = 6 ] && printf '%s' '{line[:9]}' && sleep 0.1 && printf '%s\\n' '{line.replace("77", "6")[9:]}'""")
+    assert await had(5, 3) == [done(5), done(6), done(7)]
+
+
+@pytest.mark.parametrize(("end", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", -9)])
+async def test_a_worker_that_ends_before_its_work_is_done_is_a_run_that_broke_off(end, code, two_workers):
+    two_workers(f"""[ "$3" = 5 ] && echo '{json.dumps(asdict(done(5)))}'\n{end}""")
+    first, *broken = await had(5, 4)
+    assert first == done(5)
+    assert [outcome.seed for outcome in broken] == [6, 7]
+    assert {outcome.violations for outcome in broken} == {(f"the run broke off: its process ended with {code}",)}
 
 
 # Runs of a product with a bug
@@ -938,6 +1199,27 @@ def fail_to_record(monkeypatch):
     monkeypatch.setattr(Healer, "_record", break_off)
 
 
+def vote_other_than_decided(monkeypatch):
+    """A verifier that looks, decides, and votes yes."""
+    honest = Submissions.send
+
+    async def lie(self, op, says):
+        agree = Vote(op.op_id, verified=True, hash=op.result_hash, details="")
+        return await honest(self, op, agree if isinstance(says, Vote) else says)
+
+    monkeypatch.setattr(Submissions, "send", lie)
+
+
+def claim_another_file(monkeypatch):
+    """A healer that rebuilds one file and claims another."""
+    honest = Submissions.send
+
+    async def lie(self, op, says):
+        return await honest(self, op, evolve(says, manifest_hash=OTHER_HASH) if isinstance(says, Claim) else says)
+
+    monkeypatch.setattr(Submissions, "send", lie)
+
+
 BUGS = {
     publish_at_once: ((5, 7), r"publishes of ticket \['1'\] without a VERIFIED op", 1.1),
     forget_to_remove: ((7, 2), r"still has something of op 1", 4.0),
@@ -946,6 +1228,8 @@ BUGS = {
     say_yes_unseen: ((4, 0), r"votes yes on op \d, whose healer serves another file", 1.1),
     end_on_one_word: ((10, 69), r"has lost the good staging of op \d", 1.1),
     publish_nothing: ((7, 2), r"ticket 1 cannot be read back", 1.1),
+    vote_other_than_decided: ((22, 23), r"votes yes on op \d, and had decided no", 1.1),
+    claim_another_file: ((7, 2), r"claims another hash on op \d than that of the file", 1.1),
     fail_to_record: ((4, 5), r"has a bug with op 1: KeyError\(1\)", 1.1),
 }
 """Seeds that may see it, what is seen, and after how many windows a run may end."""

@@ -86,7 +86,9 @@ class Story:
         verifiers = rng.choice((1, 2, 2, 3, 4))
         kind = rng.random()
         rates = {fault: rng.choice((0.0, 0.02, 0.1, 0.3)) for fault in Fault}
-        rates |= {fault: rng.choice((0.0, 0.0, 0.15)) for fault in (Fault.LEDGER_GONE, Fault.STAGING_GONE)}
+        # These can only strike when a node comes back with something.
+        rates[Fault.LEDGER_GONE] = rng.choice((0.0, 0.0, 0.15))
+        rates |= {fault: rng.choice((0.0, 0.2, 0.6)) for fault in (Fault.STAGING_GONE, Fault.STAGING_DAMAGED)}
         # A node sends a few transactions where it asks a hundred questions.
         rates |= {
             fault: rng.choice((0.0, 0.1, 0.3, 0.6))

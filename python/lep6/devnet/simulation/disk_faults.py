@@ -108,7 +108,7 @@ def lose_files(directory: Path, weather: Weather) -> Lost:
         if weather.strikes(Fault.STAGING_GONE):
             shutil.rmtree(path)
             lost.add(int(path.name))
-        elif weather.strikes(Fault.STAGING_DAMAGED, factor=0.5):
+        elif weather.strikes(Fault.STAGING_DAMAGED):
             _damage(weather.random.choice(sorted(path.iterdir())), weather.random)
             lost.add(int(path.name))
     return Lost(is_ledger_lost, frozenset(lost))
