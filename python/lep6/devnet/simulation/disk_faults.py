@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, final
 import trio
 from attrs import define, frozen
 
-from lep6.cascade.staging import WORK_DIRECTORY
+from lep6.cascade.staging import RECONSTRUCTED, WORK_DIRECTORY
 from lep6.database import Database
 from lep6.devnet.node import LEDGER, STAGING
 from lep6.devnet.simulation.chance import Fault, Weather
@@ -20,6 +20,7 @@ from lep6.heal.disk import op_ids
 
 T = TypeVar("T")
 
+HALF: Final = 0.5
 WRITERS: Final = frozenset({"_make_room", "append", "reencode", "_seal", "write"})
 """Pieces of blocking work that need room on the disk."""
 TRANSACTIONS: Final = "_Transaction.run"
@@ -109,7 +110,9 @@ def lose_files(directory: Path, weather: Weather) -> Lost:
             shutil.rmtree(path)
             lost.add(int(path.name))
         elif weather.strikes(Fault.STAGING_DAMAGED):
-            _damage(weather.random.choice(sorted(path.iterdir())), weather.random)
+            # What is served to the verifiers, as often as all else.
+            victims = [path / RECONSTRUCTED] if weather.random.random() < HALF else sorted(path.iterdir())
+            _damage(weather.random.choice(victims), weather.random)
             lost.add(int(path.name))
     return Lost(is_ledger_lost, frozenset(lost))
 
