@@ -165,15 +165,17 @@ class Wire:
 
     # Healing
 
-    def put_op(self, op_id: int = 1, *, verifiers: Sequence[int] = VERIFIERS, epochs: int = LONG) -> None:
+    def put_op(
+        self, op_id: int = 1, *, healer: int = HEALER, verifiers: Sequence[int] = VERIFIERS, epochs: int = LONG
+    ) -> None:
         """Let the chain assign an op."""
         epoch = self.world.chain.state.epoch.epoch_id
-        self.world.put_op(op_id=op_id, verifiers=verifiers, deadline_epoch=epoch + epochs)
+        self.world.put_op(op_id=op_id, healer=healer, verifiers=verifiers, deadline_epoch=epoch + epochs)
 
     async def soon(self, condition: Callable[[], Any], *, blocks: float = 100) -> None:
         """Wait until something is so, and hear of it at once."""
         with trio.fail_after(blocks * BLOCK):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 # on a mock clock
                 await trio.sleep(STEP)
 
     async def waiting(self, kind: type[Claim | Vote]) -> list[Tx]:
@@ -189,7 +191,8 @@ class Wire:
 
     async def healed(self, op_id: int = 1, *, blocks: float = 150) -> None:
         """Wait until an op has healed and nothing is left of it here; then look whether all went well."""
-        world, healer = self.world, self.healer
+        world = self.world
+        healer = next(life for life in self.lives if life.account == world.op(op_id).healer)
         await world.until(lambda: world.status(op_id) is VERIFIED, blocks=blocks)
         await world.until(lambda: healer.seen(What.CLOSED, op_id), blocks=blocks)
         await self.clean(blocks=blocks)
@@ -205,7 +208,7 @@ class Wire:
         """Wait until nobody remembers or has anything."""
         with trio.fail_after(blocks * BLOCK):
             for life in self.lives:
-                while not await life.is_clean():
+                while not await life.is_clean():  # noqa: ASYNC110 # on a mock clock
                     await trio.sleep(BLOCK)
 
     async def next_heals(self, op_id: int = 2) -> None:

@@ -1,14 +1,22 @@
-"""A heal goes through the real adapter, whatever the chain's nodes do meanwhile: nothing is lost, nothing said twice."""
+"""A heal goes through the real adapter, whatever the chain's nodes do meanwhile: nothing is lost, or said twice."""
+
+from random import Random
 
 import pytest
+import trio
+import trio.testing
 
-from chain_healing import HEALER, VERIFIED, VERIFIERS, a_wire
-from healing import in_a_world
+from chain_healing import FIRST, HEALER, SECOND, VERIFIED, VERIFIERS, a_wire
+from healing import BLOCK, in_a_world
+from lep6.chain import LumeraChain
 from lep6.chain.classify import BY_CODE, IN_MEMPOOL
 from lep6.chain.sender import TIMEOUT_BLOCKS
+from lep6.chain.signing import VOTE_URL
+from lep6.devnet.chain import Chain, ChainParams
 from lep6.devnet.chain_server import (
     AnswerLost,
     Behind,
+    ChainServer,
     CheckRefused,
     Dropped,
     FailsInBlock,
@@ -19,9 +27,11 @@ from lep6.devnet.chain_server import (
     Slow,
     Unavailable,
 )
+from lep6.devnet.network import node_key
 from lep6.heal.events import What
 from lep6.model import HealOpStatus
-from lep6.transaction import Claim, Vote
+from lep6.transaction import Claim, Included, Packed, Refusal, Transaction, Vote
+from lep6.wire.lumera.audit.v1 import MsgSubmitHealVerification
 
 REPORTED = HealOpStatus.HEALER_REPORTED
 KINDS = (Claim, Vote)
@@ -204,3 +214,306 @@ async def test_of_an_op_that_is_pruned_everything_goes_and_nothing_is_published(
         assert not healer.passage.count("store")
         assert [event.text for event in healer.seen(What.CLOSED, 1)] == ["unknown to the chain"]
         await wire.next_heals()
+
+
+# A node that heals restarts.
+
+
+@pytest.mark.parametrize("fault", [None, AnswerLost(), Dropped(), Late(5), OutOfGas()])
+@pytest.mark.parametrize("kind", KINDS)
+@in_a_world(nodes=NODES)
+async def test_a_node_that_dies_over_its_broadcast_says_nothing_twice_after_its_restart(world, kind, fault):
+    async with a_wire(world) as wire:
+        await wire.start()
+        life = wire.healer if kind is Claim else wire.lives[1]
+        if fault is not None:
+            wire.server.order(fault, "BroadcastTx")
+        dies(life)
+        wire.put_op()
+        if kind is Vote and fault is not None:
+            await reported(wire)
+            wire.server.faults.cancel()
+            wire.server.order(fault, "BroadcastTx")
+        await wire.soon(lambda: life.has_ended)
+        life.passage.hooks.pop("broadcast")
+        before = life.chain
+        await life.start()
+        assert life.chain is not before
+        await wire.healed()
+        await wire.next_heals()
+
+
+def dies(life):
+    """Let a node be killed when its transaction is on its way."""
+
+    async def hook(_, call):
+        async with trio.open_nursery() as nursery:
+
+            async def soon_dead():
+                await trio.lowlevel.checkpoint()
+                life.cut()
+
+            nursery.start_soon(soon_dead)
+            with trio.CancelScope(shield=True):
+                return await call()
+
+    life.passage.hooks["broadcast"] = hook
+
+
+@in_a_world(nodes=NODES)
+async def test_all_nodes_may_restart_at_any_time(world):
+    async with a_wire(world) as wire:
+        await wire.start()
+        wire.put_op()
+        moments = Random(5)
+        for life in [*wire.lives, *wire.lives]:
+            await trio.sleep(moments.uniform(0, 4) * BLOCK)
+            await life.restart()
+        await wire.healed()
+        await wire.next_heals()
+
+
+# Several nodes of the chain.
+
+
+def silent(wire):
+    async def connect():
+        await trio.lowlevel.checkpoint()
+        ours, _ = trio.testing.memory_stream_pair()
+        return ours
+
+    return connect
+
+
+def unreachable(wire):
+    async def connect():
+        await trio.sleep_forever()
+
+    return connect
+
+
+def away(wire):
+    async def connect():
+        await trio.lowlevel.checkpoint()
+        raise ConnectionRefusedError("nobody listens")
+
+    return connect
+
+
+def behind(wire):
+    return wire.serve(second_server(wire, Behind(50)))
+
+
+def slow(wire):
+    return wire.serve(second_server(wire, Slow(LONGER)))
+
+
+def of_another_chain(wire):
+    chain = Chain(genesis_params=ChainParams(), chain_id="lumera-other-1")
+    chain.make_block(6.0)
+    return wire.serve(ChainServer(chain, block_seconds=None))
+
+
+def unindexed(wire):
+    return wire.serve(second_server(wire, NoIndex()))
+
+
+def unheard(wire):
+    return wire.serve(second_server(wire, AnswerLost()))
+
+
+def second_server(wire, fault):
+    """Another node of the same chain, that is always so."""
+    server = ChainServer(wire.world.chain, block_seconds=None)
+    server.order(fault, count=None)
+    return server
+
+
+BAD = [silent, unreachable, away, behind, slow, of_another_chain, unindexed, unheard]
+
+
+@pytest.mark.parametrize(
+    ("bad", "is_first"), [(bad, first) for bad in BAD for first in (False, True) if (bad, first) != (behind, True)]
+)
+@in_a_world(nodes=NODES)
+async def test_of_two_nodes_of_the_chain_one_may_be_bad(world, bad, is_first):
+    async with a_wire(world) as wire:
+        wire.ends[SECOND] = bad(wire)
+        await wire.start(addresses=(SECOND, FIRST) if is_first else (FIRST, SECOND))
+        wire.put_op(epochs=3)
+        await wire.healed(blocks=60)
+        await wire.next_heals()
+
+
+@in_a_world(nodes=NODES)
+async def test_two_nodes_of_the_chain_may_be_bad_in_turns(world):
+    async with a_wire(world) as wire:
+        second = ChainServer(world.chain, block_seconds=None)
+        wire.ends[SECOND] = wire.serve(second)
+        await wire.start(addresses=(FIRST, SECOND))
+        wire.put_op()
+        for faults in (wire.server.faults, second.faults, wire.server.faults, second.faults):
+            faults.order(Unavailable(), count=None, seconds=4 * BLOCK)
+            await world.blocks(5)
+        await wire.healed()
+        await wire.next_heals()
+
+
+@in_a_world(nodes=NODES)
+async def test_a_node_of_another_chain_alone_is_told_nothing(world):
+    async with a_wire(world) as wire:
+        good, wire.ends[FIRST] = wire.ends[FIRST], of_another_chain(wire)
+        await wire.start()
+        wire.put_op()
+        await world.blocks(20)
+        assert not world.chain.included
+        assert not wire.sent
+        wire.ends[FIRST] = good
+        for life in wire.lives:
+            await life.restart()
+        await wire.healed()
+
+
+# One key for several.
+
+
+def hosts_message(account, op_id):
+    vote = MsgSubmitHealVerification(creator=account, heal_op_id=op_id, verified=False, verification_hash="no file")
+    return Packed(VOTE_URL, bytes(vote))
+
+
+class Host:
+    """Sends messages of its own, which come into blocks, with the healer's key."""
+
+    def __init__(self, wire, sender):
+        self.wire, self.sender, self.included = wire, sender, 0
+
+    async def say(self, op_id):
+        """Say something until it is in a block. What it is about is there only while it is said."""
+        world, account = self.wire.world, self.wire.healer.account
+        while True:
+            world.put_op(
+                REPORTED, op_id=op_id, result_hash="x", verifiers=[account, *world.accounts[1:4]], healer="far"
+            )
+            transaction = await self.sender.prepare(hosts_message(account, op_id), last_height=None)
+            world.chain.prune_ops([op_id])
+            if isinstance(transaction, Transaction):
+                await self.sender.broadcast(transaction)
+                for _ in range(TIMEOUT_BLOCKS + 1):
+                    await trio.sleep(BLOCK)
+                    found = await self.sender.lookup(transaction.tx_hash)
+                    if isinstance(found.value, Included):
+                        assert found.value.refusal is Refusal.OP_UNKNOWN  # it paid
+                        self.included += 1
+                        return
+            await trio.sleep(1)
+
+    async def say_much(self, *, start=900, count=12, pause=BLOCK / 3):
+        async with trio.open_nursery() as nursery:
+            for op_id in range(start, start + count):
+                nursery.start_soon(self.say, op_id)
+                await trio.sleep(pause)
+
+
+@pytest.mark.parametrize("pause", [0, BLOCK / 3, 2 * BLOCK])
+@in_a_world(nodes=NODES)
+async def test_a_host_that_shares_the_key_sends_its_own_in_between(world, pause):
+    async with a_wire(world) as wire:
+        await wire.start()
+        host = Host(wire, wire.healer.chain.sender)
+        wire.server.order(Dropped(), count=2, account=wire.healer.account)
+        wire.put_op()
+        await host.say_much(pause=pause)
+        await wire.healed()
+        assert host.included == 12
+        await wire.next_heals()
+
+
+@in_a_world(nodes=NODES)
+async def test_a_host_that_prepares_and_never_sends_holds_nobody_up(world):
+    async with a_wire(world) as wire:
+        await wire.start()
+        wire.put_op()
+        sender = wire.healer.chain.sender
+        while world.status() is not VERIFIED:
+            await sender.prepare(hosts_message(wire.healer.account, 1), last_height=None)
+            await trio.sleep(BLOCK / 2)
+        await wire.healed()
+        await wire.next_heals()
+
+
+@in_a_world(nodes=NODES)
+async def test_another_process_with_the_same_key_moves_the_sequence(world):
+    async with a_wire(world) as wire:
+        await wire.start()
+        stranger = LumeraChain.open(
+            [FIRST], world.chain.chain_id, node_key(HEALER), random=Random(0), connect=wire.connect
+        )
+        async with stranger as other:
+            host = Host(wire, other.sender)
+            for op_id in (1, 2, 3):
+                wire.put_op(op_id)
+                await host.say_much(start=900 + 10 * op_id, count=3)
+                await wire.healed(op_id)
+        assert host.included == 9
+        await wire.next_heals(4)
+
+
+# All at once.
+
+
+@in_a_world(nodes=NODES)
+async def test_many_ops_in_which_each_node_has_every_role_heal_side_by_side(world):
+    async with a_wire(world) as wire:
+        await wire.start()
+        for op_id in range(1, 10):
+            healer = op_id % 3
+            wire.put_op(op_id, healer=healer, verifiers=[(healer + 1) % 3, (healer + 2) % 3])
+        for op_id in range(1, 10):
+            await wire.healed(op_id)
+        await wire.next_heals(10)
+
+
+def some_fault(chance):
+    """A fault, the methods that it is for, and how often or how long: none that lasts."""
+    often = {"count": chance.randint(1, 3)}
+    long = {"count": None, "seconds": chance.uniform(6, 60)}
+    codespace, code = chance.choice([code for code in CODES if code not in (FALSE_VOTE_EXISTS, IN_MEMPOOL)])
+    return chance.choice(
+        [
+            (Unavailable(), chance.choice(("*", *ASKED)), chance.choice((often, long))),
+            (Slow(chance.uniform(0.1, 30)), chance.choice(("*", *ASKED)), often),
+            (AnswerLost(), chance.choice(("*", *ASKED)), often),
+            (Behind(chance.randint(1, 40)), chance.choice(("*", *ASKED)), often),
+            (Dropped(), "*", {"count": 1}),
+            (Late(chance.randint(1, TIMEOUT_BLOCKS + 3)), "*", {"count": 1}),
+            (SequenceMismatch(chance.choice((None, 0, 1, 2, 500))), "*", often),
+            (OutOfGas(), chance.choice(("Simulate", "BroadcastTx")), often),
+            (FailsInBlock(code, codespace), "*", often),
+            (CheckRefused(code, codespace), "*", often),
+            (NoIndex(), "*", long),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@in_a_world(nodes=NODES)
+async def test_faults_in_any_mixture_and_restarts_of_whoever_are_outlived(world, seed):
+    chance = Random(seed)
+    async with a_wire(world) as wire:
+        await wire.start()
+        for op_id in (1, 2):
+            wire.put_op(op_id)
+            for _ in range(8):
+                fault, methods, often = some_fault(chance)
+                wire.server.order(fault, methods, **often)
+                await trio.sleep(chance.uniform(0, 3) * BLOCK)
+                match chance.randrange(8):
+                    case 0:
+                        wire.server.restart(chance.uniform(0, 15))
+                    case 1:
+                        await chance.choice(wire.lives).restart()
+            await world.blocks(30)
+            wire.server.faults.cancel()
+            await wire.healed(op_id)
+        await wire.next_heals(3)
