@@ -33,7 +33,8 @@ HEALER, VERIFIERS = 0, (1, 2)
 LONG = 20
 """Epochs until the deadline of an op whose troubles take their time."""
 STEP = 0.1
-POLL = 2 * BLOCK
+POLL, TICK = 2 * BLOCK, 8 * BLOCK
+"""Seconds; seldom, for many heals in a short time."""
 
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
@@ -107,7 +108,7 @@ class Wire:
 
     async def start(self, *, addresses: Sequence[Address] = (FIRST,), verifiers: int = 2) -> None:
         """Start a healer and its verifiers."""
-        settings = Settings(poll=POLL)
+        settings = Settings(poll=POLL, tick=TICK)
         for number in range(1 + verifiers):
             account = self.world.accounts[number]
             known = self.world.node(number)
@@ -216,8 +217,8 @@ class Wire:
         self.server.faults.cancel()
         await self.world.network.delete(self.world.registered.layout.symbols[:4])
         assert not await self.world.is_published()
-        self.put_op(op_id, epochs=2)
-        await self.healed(op_id, blocks=40)
+        self.put_op(op_id, epochs=3)
+        await self.healed(op_id, blocks=60)
 
     def took(self, kind: type[Any]) -> int:
         """How often a kind of fault came to pass."""
