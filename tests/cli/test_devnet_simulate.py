@@ -3,9 +3,13 @@
 import json
 import os
 import re
+import selectors
+import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,6 +20,8 @@ from lep6.devnet.simulation.run import Outcome
 
 COMMAND = [sys.executable, "-c", "from lep6.cli import main; main(prog_name='lep6')", "devnet", "simulate"]
 PATIENCE = 120
+SOON = 20
+"""Seconds. It takes a second, on a machine that has nothing else to do."""
 FIELDS = ["seeds", "failed", "faults_injected", "crashes", "ops", "verified", "attempts_used_up"]
 
 
@@ -135,3 +141,89 @@ def test_digests_come_in_the_order_of_the_seeds(told):
 def test_what_is_no_seed_is_wrong_usage(told, arguments):
     ended, asked = told(arguments=arguments)
     assert (ended.exit_code, asked) == (2, [])
+
+
+# Interrupts, and workers that die
+
+
+def has_begun(directory):
+    """Whether the nodes of a run are there."""
+    return any(directory.glob("lep6-simulation-*/lep6-simulation-*/nodes"))
+
+
+@contextmanager
+def begun(directory, *arguments):
+    """The command, of which a run has begun; nothing of it goes on afterwards."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(), "TMPDIR": str(directory)},
+        start_new_session=True,
+    ) as process:
+        try:
+            latest = time.monotonic() + SOON
+            while not has_begun(directory):
+                assert time.monotonic() < latest, "no run has begun"
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.02)
+                    pytest.fail("it ended too early")
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def children(pid):
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return sorted({int(child) for children in lists for child in children.read_text().split()})
+
+
+def is_there(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("signal_to", [os.kill, os.killpg], ids=["by its parent", "by the terminal"])
+def test_an_interrupt_ends_it_with_130_and_leaves_no_worker_and_no_directory(signal_to, tmp_path):
+    with begun(tmp_path, "--seeds", "2000") as process:
+        workers = children(process.pid)
+        assert workers
+        signal_to(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=SOON)
+    assert [worker for worker in workers if is_there(worker)] == []
+    assert process.returncode == 130, errors[-500:]
+    assert (output, errors) == ("", "lep6: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_is_killed_is_told_at_once_as_a_failure_and_the_others_go_on(tmp_path):
+    with begun(tmp_path, "--seeds", "2000") as process:
+        killed, *others = children(process.pid)
+        os.kill(killed, signal.SIGKILL)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stderr, selectors.EVENT_READ)
+            assert selector.select(SOON)
+        line = process.stderr.readline()
+        assert re.fullmatch(r"seed \d+: the run broke off: its process ended with -9\n", line)
+        assert [worker for worker in others if is_there(worker)] == others
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=SOON)
+    assert (process.returncode, output) == (130, "") or not others
+    assert "Traceback" not in errors
+
+
+def test_a_run_whose_worker_was_killed_has_failed(tmp_path):
+    with begun(tmp_path, "--seeds", "3", "--json") as process:
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert json.loads(output)["failed"] == 1
+    assert len(output.splitlines()) == 1
+    told, replay, reason = errors.splitlines()
+    assert re.fullmatch(r"seed \d: the run broke off: its process ended with -9", told)
+    assert re.fullmatch(r"seed (\d) fails; replay it with: lep6 devnet simulate --seed \1", replay)
+    assert reason == "  the run broke off: its process ended with -9"

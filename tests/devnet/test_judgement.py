@@ -190,7 +190,7 @@ def test_of_a_heal_the_result_is_the_hash_of_the_file(good):
 @pytest.mark.parametrize(
     ("said", "count"),
     [
-        (lambda number: [], 0),
+        (lambda _: [], 0),
         (lambda number: votes(number, verified=True)[:1], 1),
         (lambda number: votes(number, verified=False, said=ODD), 0),
         (lambda number: votes(number, verified=True)[:1] + votes(number, verified=False)[1:], 1),

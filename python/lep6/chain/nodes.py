@@ -135,6 +135,34 @@ class Nodes:
             raise wrong
         raise ChainUnavailable("; ".join(reasons))
 
+    async def newest(self, path: str, request: betterproto2.Message, reply_type: type[M]) -> Reply[M]:
+        """The answer of the node that is furthest. All are asked: the one that is named first may be behind for ever.
+
+        Raises as `ask` does.
+        """
+        if len(self.nodes) == 1:
+            return await self.ask(path, request, reply_type)
+        heard: list[tuple[Node, Reply[M]]] = []
+        reasons: list[str] = []
+
+        async def hear(node: Node) -> None:
+            try:
+                heard.append((node, await self._bounded(node, path, request, reply_type)))
+            except (RpcError, trio.TooSlowError, WrongChain) as error:
+                self._leave(node, str(error) or type(error).__name__, reasons)
+
+        now = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for node in [node for node in self.nodes if node.left_until <= now] or self.nodes:
+                nursery.start_soon(hear, node)
+        if not heard:
+            raise ChainUnavailable("; ".join(reasons))
+        for node, reply in heard:
+            node.height = reply.height
+        for node, reply in heard:
+            self._heard(node, reply.height)
+        return max((reply for _, reply in heard), key=lambda reply: reply.height)
+
     async def send(self, path: str, request: betterproto2.Message, reply_type: type[M]) -> "tuple[M | None, bool]":
         """Send what must not be acted on twice in different ways; the answer, and whether it is the only one.
 

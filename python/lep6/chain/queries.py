@@ -52,8 +52,12 @@ class Queries:
 
     async def latest_block(self) -> Block:
         """See `Chain.latest_block`."""
-        reply = await self._ask(LATEST_BLOCK, tendermint.GetLatestBlockRequest(), tendermint.GetLatestBlockResponse)
-        header = reply.value.sdk_block.header if reply.value.sdk_block is not None else None
+        request = tendermint.GetLatestBlockRequest()
+        try:
+            reply = await self.nodes.newest(LATEST_BLOCK, request, tendermint.GetLatestBlockResponse)
+        except QueryRefused as error:
+            raise ChainUnavailable(f"{LATEST_BLOCK}: {error}") from error
+        header = reply.message.sdk_block.header if reply.message.sdk_block is not None else None
         if header is None or header.time is None:
             raise ChainUnavailable("the newest block has no header")
         return Block(header.height, header.time.timestamp())

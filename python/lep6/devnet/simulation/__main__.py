@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-from contextlib import suppress
 
 import attrs
 import structlog
@@ -14,11 +13,10 @@ from lep6.devnet.simulation.run import simulate
 def main(first: int, count: int, step: int) -> None:
     """Run `count` seeds, from `first` in steps, and print what came of them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the run's directory goes
-    with suppress(KeyboardInterrupt, BaseExceptionGroup):
-        for seed in range(first, first + count * step, step):
-            sys.stdout.write(json.dumps(attrs.asdict(simulate(seed))) + "\n")
-            sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this ends it, and clears up
+    for seed in range(first, first + count * step, step):
+        sys.stdout.write(json.dumps(attrs.asdict(simulate(seed))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
