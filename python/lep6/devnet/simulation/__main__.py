@@ -1,7 +1,6 @@
 """Runs seeds in a process of its own: `python -m lep6.devnet.simulation FIRST COUNT STEP`, a line of JSON for each."""
 
 import json
-import signal
 import sys
 
 import attrs
@@ -13,7 +12,6 @@ from lep6.devnet.simulation.run import simulate
 def main(first: int, count: int, step: int) -> None:
     """Run `count` seeds, from `first` in steps, and print what came of them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: whoever started this ends it, and clears up
     for seed in range(first, first + count * step, step):
         sys.stdout.write(json.dumps(attrs.asdict(simulate(seed))) + "\n")
         sys.stdout.flush()

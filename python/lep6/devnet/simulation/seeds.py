@@ -37,7 +37,14 @@ async def _run(first: int, count: int, step: int, directory: str, send: trio.Mem
     async with send:
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(
-                partial(trio.run_process, command, stdout=PIPE, check=False, env={**os.environ, "TMPDIR": directory})
+                partial(
+                    trio.run_process,
+                    command,
+                    stdout=PIPE,
+                    check=False,
+                    env={**os.environ, "TMPDIR": directory},
+                    process_group=0,  # an interrupt of the terminal is for who started it, who clears up
+                )
             )
             assert process.stdout is not None  # noqa: S101 # it was asked for
             rest = b""
