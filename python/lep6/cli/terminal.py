@@ -75,8 +75,9 @@ def escaped(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that any terminal takes."""
-    return text.encode(errors="replace").decode()
+    """Text that this terminal takes: what it has no letters for is a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 def print_json(document: dict[str, Any]) -> None:
