@@ -358,7 +358,9 @@ class HealRun:
         if failure is None:
             return f"the bytes are equal, BLAKE3 {to_base64(self._report.digest)}"
         if self._found.ops and self._found.ops[-1]["status"] != HealOpStatus.VERIFIED.name:
-            reasons = [event.text for _, event in self._found.events if event.what is What.DEFERRED]
+            deferred = [event for _, event in self._found.events if event.what is What.DEFERRED]
+            # The last one may only have run out of time: what was had says more.
+            reasons = [event.text for event in sorted(deferred, key=lambda event: event.count)]
             return ": ".join([f"the last heal op ended {self._found.ops[-1]['status']}", *reasons[-1:]])
         return failure
 
