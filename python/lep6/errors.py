@@ -89,8 +89,8 @@ class ChainUnavailable(Lep6Error):
     """No node of the chain answered. Nothing is known; ask again."""
 
 
-class WrongChain(Lep6Error):
-    """A node is one of another chain than was configured. Nothing was sent to it."""
+class WrongChain(ChainUnavailable):
+    """A node is one of another chain than was configured. Nothing was sent to it; of ours nothing is known."""
 
 
 class FetchFailure(enum.Enum):

@@ -29,10 +29,11 @@ FIRST_LEAVE: Final = 5.0
 LONGEST_LEAVE: Final = 120.0
 """How long a node is left that did not answer: doubled each time."""
 BEHIND_BLOCKS: Final = 5
+"""A node that is further behind the others than this is left for a while."""
+BEHIND_LEAVE: Final = 30.0
+"""How long, in seconds."""
 MAD_BLOCKS: Final = 1000
 """Further apart than this, nobody can tell which node is right; what the heal does with their answers is careful."""
-BEHIND_LEAVE: Final = 30.0
-"""How long a node is left that is further behind than this."""
 NODE_INFO: Final = "/cosmos.base.tendermint.v1beta1.Service/GetNodeInfo"
 LATEST_BLOCK: Final = "/cosmos.base.tendermint.v1beta1.Service/GetLatestBlock"
 
@@ -148,7 +149,7 @@ class Nodes:
         async def hear(node: Node) -> None:
             try:
                 heard.append((node, await self._bounded(node, path, request, reply_type)))
-            except (RpcError, trio.TooSlowError, WrongChain) as error:
+            except (RpcError, trio.TooSlowError, ChainUnavailable) as error:
                 self._leave(node, str(error) or type(error).__name__, reasons)
 
         now = trio.current_time()

@@ -19,7 +19,7 @@ from lep6.chain.nodes import Nodes, QueryRefused
 from lep6.chain.queries import TX, Queries
 from lep6.chain.sequences import Sequences
 from lep6.chain.signing import Signer, Terms, for_simulation, hash_of, signed
-from lep6.errors import ChainUnavailable, WrongChain
+from lep6.errors import ChainUnavailable
 from lep6.keys import PrivateKey
 from lep6.observe import get_logger
 from lep6.ports import At
@@ -128,7 +128,7 @@ class Sender:
                 if prepared != Refused(Refusal.SEQUENCE):
                     return prepared
             return Refused(Refusal.SEQUENCE)
-        except (ChainUnavailable, WrongChain) as error:
+        except ChainUnavailable as error:
             log.warning("transaction_not_prepared", reason=str(error))
             return Indeterminate()
         finally:

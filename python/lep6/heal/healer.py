@@ -14,7 +14,14 @@ from lep6.cascade.publish import STUCK_AFTER, Published
 from lep6.cascade.reseed import Reseeded, Reseeder, Stage
 from lep6.cascade.retrieve import Cannot
 from lep6.cascade.staging import Staged
-from lep6.errors import ChainUnavailable, ClaimAlreadyRecorded, InvalidAction, InvalidArtefact, NoSpace
+from lep6.errors import (
+    ChainUnavailable,
+    ClaimAlreadyRecorded,
+    InvalidAction,
+    InvalidArtefact,
+    NoSpace,
+    StoreUnavailable,
+)
 from lep6.heal.decisions import (
     CLAIMED,
     Close,
@@ -215,10 +222,15 @@ class Healer:
         if staged is None:
             return False
         if op_id not in self._sound:
+            is_sound: bool | None = None
             async with self.slots:
-                if not await self.disk.is_sound(staged):
-                    await self.disk.set_aside(op_id)
-                    return False
+                with trio.move_on_after(self.settings.attempt):
+                    is_sound = await self.disk.is_sound(staged)
+            if is_sound is None:
+                raise StoreUnavailable(f"what is staged for heal op {op_id} could not be read in time; it is kept")
+            if not is_sound:
+                await self.disk.set_aside(op_id)
+                return False
             self._sound.add(op_id)
         return True
 

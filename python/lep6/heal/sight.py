@@ -22,6 +22,7 @@ T = TypeVar("T")
 MOST_PAGES: Final = 1000
 """Pages of one listing that are read; more is a chain gone mad."""
 LEAP_BLOCKS: Final = 1000
+"""A height so far above all others has to be told twice before it is believed."""
 FRESH_SECONDS: Final = 60.0
 FRESH_BLOCKS: Final = 10
 """How old, in seconds or in times between blocks, the newest block of a node may be that is not behind."""
