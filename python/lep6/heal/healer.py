@@ -4,7 +4,7 @@ One walk for each op, from wherever it stands: ask the transaction, then the op;
 is nothing to do now. The next tick walks on. It ends with the finalizer's steps.
 """
 
-from typing import Final, assert_never, final
+from typing import assert_never, final
 
 import trio
 from attrs import define, field, frozen
@@ -42,6 +42,7 @@ from lep6.heal.events import Event, Watch, What
 from lep6.heal.finalizer import Finalizer
 from lep6.heal.hashes import is_same_hash
 from lep6.heal.ledger import Ledger
+from lep6.heal.patience import Patience
 from lep6.heal.pauses import PAUSES_PER_WINDOW, Pauses
 from lep6.heal.rows import ClaimRow, ClaimState, Intent, Role
 from lep6.heal.settings import Settings
@@ -52,9 +53,6 @@ from lep6.model import Action, HealOp, Ticket
 from lep6.observe import get_logger
 from lep6.ports import Clock
 from lep6.transaction import Claim
-
-MOST_STALE: Final = 5
-"""Answers of nodes that are behind after which a walk waits for the next tick."""
 
 log = get_logger("heal.healer")
 
@@ -94,19 +92,14 @@ class Healer:
 
     async def walk(self, op_id: int) -> None:
         """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
-        patience, stale = trio.current_time() + self.settings.attempt, 0
+        patience = Patience(self.settings)
         while True:
             facts, staged = await self._facts(op_id)
             step = healer_step(facts)
             if not isinstance(step, Wait):
                 if not await self._carry_out(step, op_id, facts, staged):
                     return
-            elif facts.carried is Fate.UNDECIDED and trio.current_time() < patience:
-                await trio.sleep(self.settings.poll)
-            elif facts.sight is not None and not facts.sight.is_current and stale < MOST_STALE:
-                stale += 1  # another node may answer next
-                await trio.sleep(self.settings.poll)
-            else:
+            elif not await patience.waits(facts.carried, facts.sight):
                 if not facts.has_anything:
                     self._forget(op_id)
                 return

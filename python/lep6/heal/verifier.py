@@ -35,8 +35,8 @@ from lep6.heal.decisions import (
 )
 from lep6.heal.events import Event, Watch, What
 from lep6.heal.hashes import digest_in
-from lep6.heal.healer import MOST_STALE
 from lep6.heal.ledger import Ledger
+from lep6.heal.patience import Patience
 from lep6.heal.rows import Intent, Role, VerificationRow
 from lep6.heal.settings import Settings, UnreachablePolicy
 from lep6.heal.sight import ChainSight
@@ -80,19 +80,14 @@ class Verifier:
 
     async def walk(self, op_id: int) -> None:
         """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
-        patience, stale = trio.current_time() + self.settings.attempt, 0
+        patience = Patience(self.settings)
         while True:
             facts = await self._facts(op_id)
             step = verifier_step(facts)
             if not isinstance(step, Wait):
                 if not await self._carry_out(step, op_id):
                     return
-            elif facts.carried is Fate.UNDECIDED and trio.current_time() < patience:
-                await trio.sleep(self.settings.poll)
-            elif facts.sight is not None and not facts.sight.is_current and stale < MOST_STALE:
-                stale += 1
-                await trio.sleep(self.settings.poll)
-            else:
+            elif not await patience.waits(facts.carried, facts.sight):
                 if facts.row is None and facts.verdict is None:
                     self.sight.forget(op_id)
                 return
