@@ -27,6 +27,8 @@ __all__ = [
     "Job",
     "Pack",
     "PackWriter",
+    "RecordOpener",
+    "RecordSealer",
     "Spool",
     "Survey",
     "bech32_decode",
@@ -216,6 +218,44 @@ class PackWriter:
 
     def finish(self, index: _Path) -> None:
         """Sync the pack, then write and sync its index."""
+
+@final
+class RecordSealer:
+    """Makes the records of one direction of a secured connection, of at most `payload` bytes of plaintext each.
+
+    `key` is the expanded key of 56 bytes.
+    """
+
+    def __new__(cls, key: bytes, *, from_client: bool, payload: int) -> RecordSealer: ...
+    def seal(self, data: Buffer) -> bytes:
+        """The records of this plaintext: all full but the last, none of no plaintext.
+
+        A mutable buffer must not be changed meanwhile. `InvalidRecord` when there are no more record numbers.
+        """
+
+@final
+class RecordOpener:
+    """Opens the records of one direction of a secured connection, whose bytes come in any pieces.
+
+    What comes out does not depend on the pieces: the plaintext in front of a bad record, then `InvalidRecord` from
+    every call. Where both are in one call, it gives the plaintext, and the next fails: at the end of a stream, too, ask
+    `pending`.
+    """
+
+    def __new__(cls, key: bytes, *, from_client: bool) -> RecordOpener: ...
+    def open(self, data: Buffer) -> bytes:
+        """Take the next bytes; the plaintext of the records that are complete now.
+
+        A mutable buffer must not be changed meanwhile.
+        """
+
+    @property
+    def pending(self) -> int:
+        """Bytes there are of a record that has begun: 0 between records, never 0 after a failure."""
+
+    @property
+    def opened(self) -> int:
+        """Records opened so far."""
 
 @final
 class Survey:

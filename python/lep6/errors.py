@@ -22,6 +22,10 @@ class InvalidMessage(Lep6Error):
     """Bytes are not the protobuf message that they should be."""
 
 
+class InvalidRecord(Lep6Error):
+    """A record of a secured connection is not what the other side can have sent. The connection is over."""
+
+
 class InvalidAction(Lep6Error):
     """The chain's record of an action cannot be healed from: its state, metadata or index is not that of a file."""
 

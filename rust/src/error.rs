@@ -11,6 +11,8 @@ pub enum Error {
     Cancelled,
     /// What was handed in (a file, a packet, a layout, a number) is not what it should be.
     Input(String),
+    /// A record of a secured connection is not what the other side can have sent.
+    Record(String),
     /// The operating system refused a read or a write.
     Io {
         /// The file that was worked on.
@@ -29,6 +31,11 @@ impl Error {
         Self::Input(message.into())
     }
 
+    /// A `Record` error with this message.
+    pub fn record(message: impl Into<String>) -> Self {
+        Self::Record(message.into())
+    }
+
     /// A closure for `map_err` that names the file.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
@@ -40,7 +47,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("the job was cancelled"),
-            Self::Input(message) => f.write_str(message),
+            Self::Input(message) | Self::Record(message) => f.write_str(message),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
         }
     }

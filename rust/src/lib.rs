@@ -12,6 +12,7 @@ pub mod lep5;
 pub mod pack;
 #[cfg(feature = "python")]
 mod python;
+pub mod records;
 pub mod secp256k1;
 pub mod spool;
 pub mod symbol_files;

@@ -10,14 +10,16 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
+use zeroize::Zeroizing;
 
 use crate::codec::{self, Packets};
 use crate::digest::{self, Digest};
 use crate::error::{Error, Result};
-use crate::{geometry, hd, idfile, job, lep5, pack, secp256k1, spool, symbol_files};
+use crate::{geometry, hd, idfile, job, lep5, pack, records, secp256k1, spool, symbol_files};
 
-/// Bytes from which hashing is worth giving up the interpreter lock.
+/// Bytes from which hashing or sealing is worth giving up the interpreter lock.
 const DETACH_FROM: usize = 64 << 10;
 /// Bytes from which one buffer is worth hashing on all cores.
 const PARALLEL_FROM: usize = 1 << 20;
@@ -27,6 +29,7 @@ impl From<Error> for PyErr {
         match error {
             Error::Cancelled => ours("JobCancelled", error.to_string()),
             Error::Input(message) => ours("InvalidArtefact", message),
+            Error::Record(message) => ours("InvalidRecord", message),
             Error::Io { path, source } => match source.raw_os_error() {
                 Some(code) => {
                     let text = source.to_string();
@@ -74,6 +77,21 @@ fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyRe
     }
 }
 
+/// As `run`, but with the interpreter lock where there are too few bytes to work on.
+fn run_sized<T: Send>(
+    py: Python<'_>,
+    size: usize,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> PyResult<T> {
+    if size >= DETACH_FROM {
+        return run(py, work);
+    }
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(ours("CoreBug", panic_text(panic.as_ref()))),
+    }
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<String>()
@@ -86,6 +104,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held left the value as it was before or after a whole step; both are usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same where the guard is kept while the interpreter lock is given up and taken again: who waits for the one
+/// does not hold the other.
+fn attached<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+    mutex
+        .lock_py_attached(py)
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 fn digest_of(bytes: &[u8]) -> Result<Digest> {
@@ -230,6 +256,16 @@ impl Hasher {
     }
 }
 
+/// The bytes of a contiguous buffer.
+fn slice(buffer: &PyBuffer<u8>) -> PyResult<&[u8]> {
+    let pointer = buffer
+        .as_slice_ptr()
+        .ok_or_else(|| PyBufferError::new_err("the buffer is not contiguous"))?;
+    // SAFETY: the buffer is held by the caller for the whole call, so the memory stays where it is and as long as it
+    // is. Another thread may write into a mutable buffer meanwhile; the callers of hashes and records promise not to.
+    Ok(unsafe { pointer.as_ref() })
+}
+
 /// Calls `work` with the bytes of a contiguous buffer; without the interpreter lock where they are many.
 fn with_slice<T: Send>(
     py: Python<'_>,
@@ -237,12 +273,7 @@ fn with_slice<T: Send>(
     detach_from: usize,
     work: impl FnOnce(&[u8]) -> T + Send,
 ) -> PyResult<T> {
-    let pointer = buffer
-        .as_slice_ptr()
-        .ok_or_else(|| PyBufferError::new_err("the buffer is not contiguous"))?;
-    // SAFETY: the buffer is held by the caller for the whole call, so the memory stays where it is and as long as it
-    // is. Another thread may write into a mutable buffer meanwhile; the callers of a hash promise not to.
-    let bytes = unsafe { pointer.as_ref() };
+    let bytes = slice(buffer)?;
     Ok(if bytes.len() >= detach_from {
         py.detach(|| work(bytes))
     } else {
@@ -490,6 +521,67 @@ impl PackWriter {
     }
 }
 
+#[pyclass(frozen, module = "lep6._core")]
+struct RecordSealer(Mutex<records::Sealer>);
+
+#[pymethods]
+impl RecordSealer {
+    #[new]
+    #[pyo3(signature = (key, *, from_client, payload))]
+    fn new(key: &[u8], from_client: bool, payload: usize) -> PyResult<Self> {
+        let key = Zeroizing::new(array("an expanded key", key)?);
+        let sealer = records::Sealer::new(&key, from_client, payload)?;
+        Ok(Self(Mutex::new(sealer)))
+    }
+
+    fn seal<'py>(&self, py: Python<'py>, data: PyBuffer<u8>) -> PyResult<Bound<'py, PyBytes>> {
+        let data = slice(&data)?;
+        let mut sealer = attached(py, &self.0);
+        let sealer = &mut *sealer;
+        PyBytes::new_with(py, sealer.sealed_size(data.len()), |out| {
+            run_sized(py, data.len(), || sealer.seal(data, out))
+        })
+    }
+}
+
+#[pyclass(frozen, module = "lep6._core")]
+struct RecordOpener(Mutex<records::Opener>);
+
+#[pymethods]
+impl RecordOpener {
+    #[new]
+    #[pyo3(signature = (key, *, from_client))]
+    fn new(key: &[u8], from_client: bool) -> PyResult<Self> {
+        let key = Zeroizing::new(array("an expanded key", key)?);
+        Ok(Self(Mutex::new(records::Opener::new(&key, from_client))))
+    }
+
+    fn open<'py>(&self, py: Python<'py>, data: PyBuffer<u8>) -> PyResult<Bound<'py, PyBytes>> {
+        let data = slice(&data)?;
+        let mut opener = attached(py, &self.0);
+        let opener = &mut *opener;
+        let mut opened = 0;
+        let out = PyBytes::new_with(py, opener.opened_size(data), |out| {
+            opened = run_sized(py, data.len(), || opener.open(data, out))?;
+            Ok(())
+        })?;
+        match out.as_bytes().get(..opened) {
+            Some(good) if good.len() < out.as_bytes().len() => Ok(PyBytes::new(py, good)),
+            _ => Ok(out),
+        }
+    }
+
+    #[getter]
+    fn pending(&self, py: Python<'_>) -> usize {
+        attached(py, &self.0).pending()
+    }
+
+    #[getter]
+    fn opened(&self, py: Python<'_>) -> u64 {
+        attached(py, &self.0).opened()
+    }
+}
+
 #[pyclass(frozen, get_all, module = "lep6._core")]
 struct Survey {
     present: Vec<u32>,
@@ -694,11 +786,11 @@ fn bech32_decode(py: Python<'_>, text: &str) -> PyResult<(String, Py<PyBytes>)> 
 mod _core {
     #[pymodule_export]
     use super::{
-        Encoded, Geometry, Hasher, Job, Pack, PackWriter, Spool, Survey, bech32_decode,
-        bech32_encode, blake3, decompress, encode, hash_file, hd_private_key, id_files, keccak256,
-        key_from_text, key_text, key_texts, keys_from_texts, lep5_leaves, lep5_proof, lep5_root,
-        ripemd160, secp256k1_point, secp256k1_public_key, secp256k1_recover, secp256k1_sign,
-        secp256k1_verify, survey, zstd_version,
+        Encoded, Geometry, Hasher, Job, Pack, PackWriter, RecordOpener, RecordSealer, Spool,
+        Survey, bech32_decode, bech32_encode, blake3, decompress, encode, hash_file,
+        hd_private_key, id_files, keccak256, key_from_text, key_text, key_texts, keys_from_texts,
+        lep5_leaves, lep5_proof, lep5_root, ripemd160, secp256k1_point, secp256k1_public_key,
+        secp256k1_recover, secp256k1_sign, secp256k1_verify, survey, zstd_version,
     };
     use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
