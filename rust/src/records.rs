@@ -4,10 +4,9 @@
 //! counts what follows it. Nobody authenticates the header. The number of a record is in its nonce, not on the wire:
 //! one that is lost, repeated, moved or turned back does not open.
 
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroize;
+use chacha20::{R20, hchacha};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -36,29 +35,25 @@ const USED_UP: &str = "record numbers are used up";
 
 /// What one direction of a connection seals and opens with.
 struct Direction {
-    cipher: XChaCha20Poly1305,
-    /// The nonce of record 0; a record's number is XORed into its first 8 bytes.
-    nonce: [u8; MASK_SIZE],
+    key: Zeroizing<[u8; 32]>,
+    /// The nonce of record 0, without the zeros that end it; a record's number is XORed into its first 8 bytes.
+    nonce: Zeroizing<[u8; MASK_SIZE]>,
     /// The number of the next record; none after the last that there is.
     next: Option<u64>,
 }
 
 impl Direction {
     fn new(key: &[u8; KEY_SIZE], from_client: bool) -> Self {
-        let (cipher, mask) = key.split_at(32);
-        let mut nonce = [0; MASK_SIZE];
-        nonce.copy_from_slice(&mask[..MASK_SIZE]);
-        if !from_client {
-            nonce[MASK_SIZE - 1] ^= FROM_SERVER;
-        }
-        let mut owned = Key::default();
-        owned.copy_from_slice(cipher);
-        let direction = Self {
-            cipher: XChaCha20Poly1305::new(&owned),
-            nonce,
+        let mut direction = Self {
+            key: Zeroizing::default(),
+            nonce: Zeroizing::default(),
             next: Some(0),
         };
-        owned.zeroize();
+        direction.key.copy_from_slice(&key[..32]);
+        direction.nonce.copy_from_slice(&key[32..32 + MASK_SIZE]);
+        if !from_client {
+            direction.nonce[MASK_SIZE - 1] ^= FROM_SERVER;
+        }
         direction
     }
 
@@ -66,54 +61,64 @@ impl Direction {
         self.next.ok_or_else(|| Error::record(USED_UP))
     }
 
-    fn nonce(&self, number: u64) -> XNonce {
-        let mut nonce = XNonce::default();
-        nonce[..MASK_SIZE].copy_from_slice(&self.nonce);
+    /// The first 16 of the 24 bytes of a record's nonce; the others are zero.
+    fn nonce(&self, number: u64) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        nonce[..MASK_SIZE].copy_from_slice(&*self.nonce);
         for (byte, step) in nonce.iter_mut().zip(number.to_le_bytes()) {
             *byte ^= step;
         }
         nonce
     }
 
+    /// The key that XChaCha20 has for one record. Its own nonce, the rest of the record's, is zero. `ring` does not wipe
+    /// it; the connection's key does not follow from it.
+    fn cipher(&self, number: u64) -> Result<LessSafeKey> {
+        let nonce = self.nonce(number);
+        let key: Zeroizing<[u8; 32]> =
+            Zeroizing::new(hchacha::<R20>((&*self.key).into(), (&nonce).into()).into());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &*key)
+            .map_err(|_| Error::record(format!("record {number} has no key")))?;
+        Ok(LessSafeKey::new(key))
+    }
+
     /// Seals the next record, as a whole, into `out`.
     fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<()> {
         let number = self.number()?;
+        let cipher = self.cipher(number)?;
         let length = (plaintext.len() + MIN_LENGTH) as u32;
         let (header, body) = out.split_at_mut(HEADER_SIZE);
-        let (ciphertext, tag) = body.split_at_mut(plaintext.len());
+        let (text, tag) = body.split_at_mut(plaintext.len());
         header[..LENGTH_SIZE].copy_from_slice(&length.to_le_bytes());
         header[LENGTH_SIZE..].copy_from_slice(&RECORD_TYPE.to_le_bytes());
-        let buffer = InOutBuf::new(plaintext, ciphertext)
-            .map_err(|_| Error::record("a record has no room"))?;
-        let made = self
-            .cipher
-            .encrypt_inout_detached(&self.nonce(number), &[], buffer)
+        text.copy_from_slice(plaintext);
+        let made = cipher
+            .seal_in_place_separate_tag(zero_nonce(), Aad::empty(), text)
             .map_err(|_| Error::record(format!("record {number} cannot be sealed")))?;
-        tag.copy_from_slice(&made);
+        tag.copy_from_slice(made.as_ref());
         self.next = number.checked_add(1);
         Ok(())
     }
 
-    /// Opens the next record into `out`, which has the bytes of its plaintext.
+    /// Opens the next record, given as a whole, into `out`, which has the size of its plaintext.
     fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<()> {
         let number = self.number()?;
-        let (ciphertext, tag) = record[HEADER_SIZE..].split_at(out.len());
+        let cipher = self.cipher(number)?;
         let forged = || Error::record(format!("record {number} does not authenticate"));
+        let (ciphertext, tag) = record[HEADER_SIZE..].split_at(out.len());
         let tag = Tag::try_from(tag).map_err(|_| forged())?;
-        let buffer = InOutBuf::new(ciphertext, out).map_err(|_| forged())?;
-        self.cipher
-            .decrypt_inout_detached(&self.nonce(number), &[], buffer, &tag)
+        out.copy_from_slice(ciphertext);
+        cipher
+            .open_in_place_separate_tag(zero_nonce(), Aad::empty(), tag, out, 0..)
             .map_err(|_| forged())?;
         self.next = number.checked_add(1);
         Ok(())
     }
 }
 
-impl Drop for Direction {
-    fn drop(&mut self) {
-        // The cipher wipes its own key.
-        self.nonce.zeroize();
-    }
+/// The nonce under a key that seals one record only.
+fn zero_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
 }
 
 /// Makes the records of one direction.
@@ -313,5 +318,159 @@ impl Opener {
             )));
         }
         Ok(LENGTH_SIZE + length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// That of the nonces in tests/vectors/secure_rpc.json.
+    const MASK: [u8; MASK_SIZE] = [
+        0x4b, 0xd6, 0x15, 0xf0, 0xf2, 0x27, 0x74, 0x7d, 0x20, 0xad, 0x4e, 0xb0,
+    ];
+
+    fn key() -> [u8; KEY_SIZE] {
+        let mut key = [0x5a; KEY_SIZE];
+        key[32..44].copy_from_slice(&MASK);
+        key
+    }
+
+    fn sealer(next: u64) -> Sealer {
+        let mut sealer = Sealer::new(&key(), true, 3).unwrap();
+        sealer.direction.next = Some(next);
+        sealer
+    }
+
+    fn opener(next: u64) -> Opener {
+        let mut opener = Opener::new(&key(), true);
+        opener.direction.next = Some(next);
+        opener
+    }
+
+    fn sealed(sealer: &mut Sealer, data: &[u8]) -> Result<Vec<u8>> {
+        let mut out = vec![0; sealer.sealed_size(data.len())];
+        sealer.seal(data, &mut out)?;
+        Ok(out)
+    }
+
+    fn opened(opener: &mut Opener, data: &[u8]) -> Result<Vec<u8>> {
+        let mut out = vec![0; opener.opened_size(data)];
+        let size = opener.open(data, &mut out)?;
+        out.truncate(size);
+        Ok(out)
+    }
+
+    #[test]
+    fn nonces_are_those_of_the_vectors() {
+        let cases = [
+            (0, "4bd615f0f227747d20ad4eb0", "4bd615f0f227747d20ad4e30"),
+            (1, "4ad615f0f227747d20ad4eb0", "4ad615f0f227747d20ad4e30"),
+            (255, "b4d615f0f227747d20ad4eb0", "b4d615f0f227747d20ad4e30"),
+            (256, "4bd715f0f227747d20ad4eb0", "4bd715f0f227747d20ad4e30"),
+            (
+                65_535,
+                "b42915f0f227747d20ad4eb0",
+                "b42915f0f227747d20ad4e30",
+            ),
+            (
+                65_536,
+                "4bd614f0f227747d20ad4eb0",
+                "4bd614f0f227747d20ad4e30",
+            ),
+            (
+                1 << 32,
+                "4bd615f0f327747d20ad4eb0",
+                "4bd615f0f327747d20ad4e30",
+            ),
+            (
+                u64::MAX,
+                "b429ea0f0dd88b8220ad4eb0",
+                "b429ea0f0dd88b8220ad4e30",
+            ),
+        ];
+        for (number, client, server) in cases {
+            for (from_client, text) in [(true, client), (false, server)] {
+                let nonce = Direction::new(&key(), from_client).nonce(number);
+                let made: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+                assert_eq!(made, format!("{text}00000000"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_number_is_used_and_none_after_it() {
+        let last = sealed(&mut sealer(u64::MAX), b"end").unwrap();
+        let mut full = sealer(u64::MAX - 1);
+        assert_eq!(sealed(&mut full, b"one").unwrap().len(), 27);
+        assert_eq!(sealed(&mut full, b"end").unwrap(), last);
+        for _ in 0..2 {
+            let error = sealed(&mut full, b"more").unwrap_err();
+            assert_eq!(error.to_string(), USED_UP);
+            assert!(sealed(&mut full, b"").unwrap().is_empty());
+        }
+        let mut over = sealer(u64::MAX);
+        assert!(sealed(&mut over, b"four").is_err());
+        assert!(sealed(&mut over, b"end").is_err());
+
+        let mut reader = opener(u64::MAX);
+        assert_eq!(opened(&mut reader, &last).unwrap(), b"end");
+        assert_eq!(reader.pending(), 0);
+        assert_eq!(opened(&mut reader, &last[..3]).unwrap(), b"");
+        for _ in 0..2 {
+            let error = opened(&mut reader, &last[3..]).unwrap_err();
+            assert_eq!(error.to_string(), USED_UP);
+            assert_ne!(reader.pending(), 0);
+        }
+        let mut at_once = opener(u64::MAX);
+        let twice = [&last[..], &last[..]].concat();
+        assert_eq!(opened(&mut at_once, &twice).unwrap(), b"end");
+        let error = opened(&mut at_once, b"").unwrap_err();
+        assert_eq!(error.to_string(), USED_UP);
+    }
+
+    #[test]
+    fn a_number_is_used_by_a_record_that_opens_only() {
+        let mut wrong = sealed(&mut sealer(7), b"abc").unwrap();
+        wrong[9] ^= 1;
+        let mut direction = Direction::new(&key(), true);
+        direction.next = Some(7);
+        assert!(direction.open(&wrong, &mut [0; 3]).is_err());
+        assert_eq!(direction.next, Some(7));
+        wrong[9] ^= 1;
+        assert!(direction.open(&wrong, &mut [0; 3]).is_ok());
+        assert_eq!(direction.next, Some(8));
+    }
+
+    #[test]
+    fn nothing_is_set_aside_for_a_record_whose_header_is_refused() {
+        for head in [
+            [0x01, 0, 0x10, 0, 6, 0, 0, 0],
+            [0xff; 8],
+            [0x13, 0, 0, 0, 6, 0, 0, 0],
+            [0, 0, 0x10, 0, 6, 0, 0, 1],
+        ] {
+            for at in 0..4 {
+                let mut reader = opener(0);
+                assert_eq!(opened(&mut reader, &head[..at]).unwrap(), b"");
+                assert!(reader.held.capacity() < 64);
+                assert!(opened(&mut reader, &head[at..]).is_err());
+                assert_eq!(reader.held.capacity(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn at_most_one_record_is_held() {
+        let mut largest = Sealer::new(&key(), true, MAX_PAYLOAD).unwrap();
+        let stream = sealed(&mut largest, &vec![1; 2 * MAX_PAYLOAD]).unwrap();
+        let mut reader = opener(0);
+        let mut size = 0;
+        for piece in stream.chunks(70_001) {
+            size += opened(&mut reader, piece).unwrap().len();
+            assert!(reader.held.capacity() <= LENGTH_SIZE + MAX_LENGTH);
+        }
+        assert_eq!((size, reader.pending()), (2 * MAX_PAYLOAD, 0));
     }
 }
