@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_wire import CHAIN_ID, KEY, ME, NUMBER
-from lep6.chain.signing import Signer, Terms, for_simulation, hash_of, pack, pack_key, signed
-from lep6.keys import KeyKind, PrivateKey
+from lep6.chain.signing import Signer, Terms, for_simulation, hash_of, pack, signed
+from lep6.keys import KeyKind, PrivateKey, pack_key
 from lep6.model import Ticket
 from lep6.transaction import Claim, Packed, Vote
 

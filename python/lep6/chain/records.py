@@ -3,7 +3,7 @@
 from typing import Final
 
 from lep6.errors import InvalidKey, InvalidMessage
-from lep6.keys import KeyKind, PublicKey
+from lep6.keys import PublicKey, unpack_key
 from lep6.model import Action, ActionState, EnforcementMode, HealOp, HealOpStatus, Parameters, Ticket
 from lep6.protobuf import parse
 from lep6.wire.cosmos.auth import v1beta1 as auth
@@ -12,14 +12,9 @@ from lep6.wire.google import protobuf
 from lep6.wire.lumera.action import v1 as action
 from lep6.wire.lumera.audit import v1 as audit
 
-KEY_KINDS: Final = {
-    "/cosmos.crypto.secp256k1.PubKey": KeyKind.COSMOS,
-    "/cosmos.evm.crypto.v1.ethsecp256k1.PubKey": KeyKind.ETHEREUM,
-}
 BASE_ACCOUNT: Final = "/cosmos.auth.v1beta1.BaseAccount"
 BASE_VESTING: Final = "/cosmos.vesting.v1beta1.BaseVestingAccount"
 VESTING: Final = "/cosmos.vesting."
-KEY_FIELD: Final = b"\x0a\x21"
 
 
 def heal_op(record: audit.HealOp) -> HealOp:
@@ -80,10 +75,10 @@ def cascade_action(record: action.Action) -> Action:
 
 def public_key(packed: protobuf.Any | None) -> PublicKey | None:
     """An account's key; `None` where it has shown none, or one of a kind that signs nothing of ours."""
-    if packed is None or packed.type_url not in KEY_KINDS or not packed.value.startswith(KEY_FIELD):
+    if packed is None:
         return None
     try:
-        return PublicKey(KEY_KINDS[packed.type_url], packed.value.removeprefix(KEY_FIELD))
+        return unpack_key(packed)
     except InvalidKey:
         return None
 

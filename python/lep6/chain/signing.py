@@ -6,7 +6,7 @@ from typing import Final, final
 from attrs import frozen
 
 from lep6.chain.gas import DENOM
-from lep6.keys import KeyKind, PrivateKey, PublicKey
+from lep6.keys import PrivateKey, pack_key
 from lep6.transaction import Claim, Message, Packed, Vote
 from lep6.wire.cosmos.base import v1beta1 as base
 from lep6.wire.cosmos.tx import v1beta1 as tx
@@ -14,14 +14,8 @@ from lep6.wire.cosmos.tx.signing import v1beta1 as signing
 from lep6.wire.google import protobuf
 from lep6.wire.lumera.audit import v1 as audit
 
-KEY_URLS: Final = {
-    KeyKind.COSMOS: "/cosmos.crypto.secp256k1.PubKey",
-    KeyKind.ETHEREUM: "/cosmos.evm.crypto.v1.ethsecp256k1.PubKey",
-}
 CLAIM_URL: Final = "/lumera.audit.v1.MsgClaimHealComplete"
 VOTE_URL: Final = "/lumera.audit.v1.MsgSubmitHealVerification"
-KEY_FIELD: Final = b"\x0a\x21"
-"""Tag and length of the only field of a public key message: 33 bytes."""
 
 
 @final
@@ -68,18 +62,13 @@ def pack(creator: str, message: Message | Packed) -> protobuf.Any:
             return protobuf.Any(type_url=VOTE_URL, value=bytes(vote))
 
 
-def pack_key(key: PublicKey) -> protobuf.Any:
-    """A public key as a transaction carries it."""
-    return protobuf.Any(type_url=KEY_URLS[key.kind], value=KEY_FIELD + key.compressed)
-
-
 def signed(signer: Signer, message: Message | Packed, terms: Terms) -> bytes:
     """The bytes of a signed transaction."""
     body, info = _body(signer, message, terms), _auth_info(signer, terms)
     document = tx.SignDoc(
         body_bytes=body, auth_info_bytes=info, chain_id=signer.chain_id, account_number=signer.account_number
     )
-    signature = signer.key.sign_transaction(bytes(document))
+    signature = signer.key.sign_in_full(bytes(document))
     return bytes(tx.TxRaw(body_bytes=body, auth_info_bytes=info, signatures=[signature]))
 
 

@@ -87,9 +87,9 @@ class PrivateKey:
         """The deterministic 64-byte r, s signature over a message."""
         return _core.secp256k1_sign(self._secret, self.kind.digest(message))[:SIGNATURE_SIZE]
 
-    def sign_transaction(self, document: bytes) -> bytes:
-        """The signature that a transaction carries: r, s, and the parity too where the kind has it."""
-        signature = _core.secp256k1_sign(self._secret, self.kind.digest(document))
+    def sign_in_full(self, message: bytes) -> bytes:
+        """The signature as transactions and handshakes carry it: r, s, and the parity too where the kind has it."""
+        signature = _core.secp256k1_sign(self._secret, self.kind.digest(message))
         return signature if self.kind is KeyKind.ETHEREUM else signature[:SIGNATURE_SIZE]
 
 

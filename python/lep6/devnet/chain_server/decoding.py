@@ -8,9 +8,8 @@ from attrs import frozen
 from lep6.devnet.chain import Tx
 from lep6.devnet.chain.failures import SDK, TxFailed
 from lep6.devnet.chain.signatures import Signed
-from lep6.devnet.chain_server.records import KEY_URLS
 from lep6.errors import InvalidKey, InvalidMessage
-from lep6.keys import KeyKind, PublicKey, address_bytes
+from lep6.keys import KEY_URLS, PublicKey, address_bytes, unpack_key
 from lep6.model import Ticket
 from lep6.protobuf import parse
 from lep6.transaction import Claim, Message, Vote
@@ -25,7 +24,6 @@ DENOM: Final = "ulume"
 
 _PARSE, _PUBKEY, _COINS, _INVALID = 2, 8, 10, 18
 _UNAUTHORIZED, _NO_SIGNATURES, _EXTENSIONS, _NOT_FOUND = 4, 15, 31, 38
-_KEY_SIZE: Final = 33
 _LARGEST: Final = 2**64
 """Amounts in the box are below this, as is all the money there is."""
 
@@ -134,14 +132,10 @@ def _key(packed: Any | None) -> PublicKey | None:
     """The key that a signer shows, if it does."""
     if packed is None:
         return None
-    kind: KeyKind | None = next((kind for kind, url in KEY_URLS.items() if url == packed.type_url), None)
-    if kind is None:
+    if packed.type_url not in KEY_URLS.values():
         raise TxFailed(SDK, _PARSE, f"unable to resolve type URL {packed.type_url}")
-    head, compressed = packed.value[:2], packed.value[2:]
-    if head != bytes([0x0A, _KEY_SIZE]) or len(compressed) != _KEY_SIZE:
-        raise TxFailed(SDK, _PUBKEY, "not a compressed key of 33 bytes")
     try:
-        return PublicKey(kind, compressed)
+        return unpack_key(packed)
     except InvalidKey as error:
         raise TxFailed(SDK, _PUBKEY, str(error)) from error
 

@@ -6,7 +6,7 @@ from typing import Final
 from attrs import asdict
 
 from lep6.devnet.chain import Account, ChainParams, EpochAnchor, Event, OpRecord, SuperNode, TicketState
-from lep6.keys import KeyKind, PublicKey
+from lep6.keys import pack_key
 from lep6.model import Action
 from lep6.wire.cosmos.auth.v1beta1 import BaseAccount
 from lep6.wire.cosmos.base.abci.v1beta1 import Event as EventMessage
@@ -31,12 +31,6 @@ from lep6.wire.lumera.supernode.v1 import (
     SuperNodeStateRecord,
 )
 from lep6.wire.lumera.supernode.v1 import SuperNode as SuperNodeMessage
-
-KEY_URLS: Final = {
-    KeyKind.COSMOS: "/cosmos.crypto.secp256k1.PubKey",
-    KeyKind.ETHEREUM: "/cosmos.evm.crypto.v1.ethsecp256k1.PubKey",
-}
-"""Type URLs of public keys (chain contract §2.3)."""
 
 _ACCOUNT_URL: Final = "/cosmos.auth.v1beta1.BaseAccount"
 _VESTING_URL: Final = "/cosmos.vesting.v1beta1.ContinuousVestingAccount"
@@ -126,14 +120,9 @@ def supernode_message(node: SuperNode) -> SuperNodeMessage:
     )
 
 
-def key_message(key: PublicKey) -> Any:
-    """A public key: both kinds have their bytes in field 1."""
-    return Any(KEY_URLS[key.kind], bytes([0x0A, len(key.compressed)]) + key.compressed)
-
-
 def base_account_message(account: Account) -> BaseAccount:
     """`BaseAccount`; without a key while the account has shown none."""
-    key = key_message(account.public_key) if account.public_key is not None else None
+    key = pack_key(account.public_key) if account.public_key is not None else None
     return BaseAccount(account.address, key, account.number, account.sequence)
 
 
