@@ -117,6 +117,32 @@ class FetchFailed(Lep6Error):
         self.kind = kind
 
 
+class HandshakeFailure(enum.Enum):
+    """Why a connection was not secured."""
+
+    SILENT = "its first message did not come in time"
+    CLOSED = "the other side closed the connection"
+    MALFORMED = "its message is not one of a handshake"
+    FOREIGN_KEY = "the account key is not that of the address it names"
+    FORGED = "the signature is not that of the account"
+    REPLAYED = "its ephemeral key was used before"
+    UNEXPECTED = "it is another account than was called"
+    NOT_A_SUPERNODE = "a server is a supernode, and this one says that it is none"
+    UNREGISTERED = "the chain does not know it as what it says it is"
+    UNCHECKED = "the chain did not say whether it knows it"
+    CROWDED = "too many connections wait, or are open, from its address"
+    LATE = "the handshake took too long"
+    BROKEN = "its first record is not one of this connection"
+
+
+class HandshakeFailed(Lep6Error):
+    """A connection was not secured; nothing was told over it."""
+
+    def __init__(self, why: HandshakeFailure, detail: str) -> None:
+        super().__init__(f"{why.value}: {detail}")
+        self.why = why
+
+
 class RpcError(Lep6Error):
     """A call did not give its answer."""
 

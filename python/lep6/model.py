@@ -49,6 +49,15 @@ class HealOp:
     """The last epoch in which the op is open; 0 for none."""
 
 
+@frozen
+class Supernode:
+    """A supernode as the chain registers it."""
+
+    account: str
+    address: str
+    """The newest that the chain has of it, free text: a host, a host with a port, or a URL. Empty for none."""
+
+
 class ActionState(enum.IntEnum):
     """`lumera.action.v1.ActionState`."""
 

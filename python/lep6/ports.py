@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from lep6.keys import PublicKey
-from lep6.model import Action, Block, HealOp, HealOpStatus, Key, Page, Parameters, Ticket
+from lep6.model import Action, Block, HealOp, HealOpStatus, Key, Page, Parameters, Supernode, Ticket
 from lep6.transaction import Found, Message, Prepared, Sent, Transaction
 
 T = TypeVar("T")
@@ -89,6 +89,16 @@ class Accounts(Protocol):
         """The address that the account had before its migration; `None` when it was not migrated."""
 
 
+class Registrations(Protocol):
+    """Whom the chain knows. Every query may raise `ChainUnavailable`; none has a deadline."""
+
+    async def supernode(self, account: str, /) -> Supernode | None:
+        """The supernode that is registered under an account now, whatever its state; `None` when there is none."""
+
+    async def is_account(self, address: str, /) -> bool:
+        """Whether the chain has an account at this address."""
+
+
 @frozen
 class At(Generic[T]):
     """What the chain answered, and the height that the answering node was at."""
@@ -152,8 +162,8 @@ class ArtefactSource(Protocol):
 class IdentityResolver(Protocol):
     """Tells who is at the other end of a connection."""
 
-    def resolve(self, transport: trio.abc.Stream, claimed: str, /) -> str | None:
-        """The account of the caller, or `None` when it cannot be told. `claimed` is what the request says."""
+    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
+        """The account of the caller, or `None` when it cannot be told. What a request says of it does not count."""
 
 
 class Clock(Protocol):

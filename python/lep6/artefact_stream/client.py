@@ -60,7 +60,7 @@ class ArtefactClient:
             except FetchFailed:
                 raise
             except (OSError, trio.TooSlowError, trio.BrokenResourceError, Lep6Error) as error:
-                raise FetchFailed(FetchFailure.UNREACHABLE, f"heal op {op.op_id}: {type(error).__name__}") from error
+                raise FetchFailed(FetchFailure.UNREACHABLE, f"heal op {op.op_id}: {_reason(error)}") from error
             yield _Chunks(op, call, size_bound, self.stall_seconds)
             # Either the whole stream was read, its status too, or the reader has had enough of it.
             await call.cancel()
@@ -146,6 +146,11 @@ class _Chunks:
         return FetchFailed(
             kind, f"heal op {self._op.op_id}, {self._received} of {self._total or 'unknown'} bytes: {detail}"
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why nothing was begun. Our own errors say it; of the system's, which hold addresses, only the kind is told."""
+    return str(error)[:MAX_TEXT] if isinstance(error, Lep6Error) else type(error).__name__
 
 
 def _failed(op: HealOp, error: RpcError, *, received: int) -> FetchFailed:

@@ -1,4 +1,4 @@
-"""The chain as one account uses it: a `Chain`, a `HealOps` and an `Accounts`."""
+"""The chain as one account uses it: a `Chain`, an `Accounts` and a `Registrations`."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from lep6.chain.queries import Queries
 from lep6.chain.sender import TIMEOUT_BLOCKS, Sender
 from lep6.grpc import Address, dial
 from lep6.keys import PrivateKey, PublicKey
-from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Ticket
+from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Supernode, Ticket
 from lep6.ports import At
 from lep6.transaction import Found, Message, Prepared, Sent, Transaction
 
@@ -21,7 +21,7 @@ from lep6.transaction import Found, Message, Prepared, Sent, Transaction
 @final
 @frozen(eq=False)
 class LumeraChain:
-    """A Lumera chain over gRPC. See `ports.Chain` and `ports.Accounts` for its methods."""
+    """A Lumera chain over gRPC. See `ports.Chain`, `ports.Accounts` and `ports.Registrations` for its methods."""
 
     queries: Queries
     sender: Sender
@@ -75,6 +75,14 @@ class LumeraChain:
     async def legacy_address(self, address: str, /) -> str | None:
         """See `Accounts.legacy_address`."""
         return await self.queries.legacy_address(address)
+
+    async def supernode(self, account: str, /) -> Supernode | None:
+        """See `Registrations.supernode`."""
+        return await self.queries.supernode(account)
+
+    async def is_account(self, address: str, /) -> bool:
+        """See `Registrations.is_account`."""
+        return await self.queries.is_account(address)
 
     async def prepare(self, message: Message, /, *, last_height: int | None) -> Prepared:
         """See `Chain.prepare`."""

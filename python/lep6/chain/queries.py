@@ -11,7 +11,7 @@ from lep6.chain.classify import Answer, answer_of, refusal_of
 from lep6.chain.nodes import LATEST_BLOCK, Nodes, QueryRefused
 from lep6.errors import ChainUnavailable, InvalidMessage
 from lep6.keys import PublicKey
-from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Ticket
+from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Supernode, Ticket
 from lep6.observe import get_logger
 from lep6.ports import At
 from lep6.transaction import Absent, Found, Included
@@ -22,6 +22,7 @@ from lep6.wire.cosmos.tx import v1beta1 as tx
 from lep6.wire.lumera import evmigration
 from lep6.wire.lumera.action import v1 as action
 from lep6.wire.lumera.audit import v1 as audit
+from lep6.wire.lumera.supernode import v1 as registry
 
 log = get_logger("chain.queries")
 
@@ -135,6 +136,22 @@ class Queries:
         )
         record = reply.value.record if reply.value is not None else None
         return record.legacy_address or None if record is not None else None
+
+    async def supernode(self, account: str, /) -> Supernode | None:
+        """See `Registrations.supernode`."""
+        request = registry.QueryGetSuperNodeBySuperNodeAddressRequest(supernode_address=account)
+        path = "/lumera.supernode.v1.Query/GetSuperNodeBySuperNodeAddress"
+        reply = await self._find(path, request, registry.QueryGetSuperNodeBySuperNodeAddressResponse)
+        record = reply.value.supernode if reply.value is not None else None
+        # A record of another account does not stand for this one.
+        return records.supernode(record) if record is not None and record.supernode_account == account else None
+
+    async def is_account(self, address: str, /) -> bool:
+        """See `Registrations.is_account`."""
+        reply = await self._find(
+            f"{AUTH}/AccountInfo", auth.QueryAccountInfoRequest(address=address), auth.QueryAccountInfoResponse
+        )
+        return reply.value is not None and reply.value.info is not None and reply.value.info.address == address
 
     async def lookup(self, tx_hash: str, /) -> At[Found]:
         """See `Chain.lookup`. A node without an index of transactions has none; the op tells."""

@@ -4,13 +4,14 @@ from typing import Final
 
 from lep6.errors import InvalidKey, InvalidMessage
 from lep6.keys import PublicKey, unpack_key
-from lep6.model import Action, ActionState, EnforcementMode, HealOp, HealOpStatus, Parameters, Ticket
+from lep6.model import Action, ActionState, EnforcementMode, HealOp, HealOpStatus, Parameters, Supernode, Ticket
 from lep6.protobuf import parse
 from lep6.wire.cosmos.auth import v1beta1 as auth
 from lep6.wire.cosmos.vesting import v1beta1 as vesting
 from lep6.wire.google import protobuf
 from lep6.wire.lumera.action import v1 as action
 from lep6.wire.lumera.audit import v1 as audit
+from lep6.wire.lumera.supernode import v1 as registry
 
 BASE_ACCOUNT: Final = "/cosmos.auth.v1beta1.BaseAccount"
 BASE_VESTING: Final = "/cosmos.vesting.v1beta1.BaseVestingAccount"
@@ -71,6 +72,12 @@ def cascade_action(record: action.Action) -> Action:
     except ValueError:
         state = ActionState.UNSPECIFIED
     return Action(Ticket(record.action_id), record.creator, state, record.metadata, record.app_pubkey)
+
+
+def supernode(record: registry.SuperNode) -> Supernode:
+    """A supernode. Of its addresses the one with the greatest height counts, the first of several such."""
+    newest = max(record.prev_ip_addresses, key=lambda entry: entry.height, default=None)
+    return Supernode(record.supernode_account, newest.address if newest is not None else "")
 
 
 def public_key(packed: protobuf.Any | None) -> PublicKey | None:

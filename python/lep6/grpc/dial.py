@@ -40,14 +40,8 @@ class Address:
         scheme, separator, rest = text.partition("://")
         if separator and scheme not in TLS_SCHEMES + PLAIN_SCHEMES:
             raise InvalidAddress(f"{text!r:.100} has an unknown scheme; https and http are known")
-        found = _HOST_PORT.fullmatch(rest if separator else text)
-        if found is None or not _is_host(found):
-            raise InvalidAddress(f"{text!r:.100} is not host:port")
-        port = int(found["port"] or 0)
-        if found["port"] and not 1 <= port <= LARGEST_PORT:
-            raise InvalidAddress(f"{text!r:.100} has no port from 1 to {LARGEST_PORT}")
+        host, port = host_and_port(rest if separator else text)
         tls = scheme in TLS_SCHEMES if separator else port == DEFAULT_TLS_PORT
-        host = found["v6"] or found["name"].lower()
         return cls(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT), tls)
 
     @property
@@ -55,6 +49,21 @@ class Address:
         """What a request calls the server."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """Read `host` or `host:port`; an IPv6 host stands in brackets.
+
+    Raises:
+        InvalidAddress: it is neither.
+    """
+    found = _HOST_PORT.fullmatch(text)
+    if found is None or not _is_host(found):
+        raise InvalidAddress(f"{text!r:.100} is not host:port")
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 1 <= port <= LARGEST_PORT:
+        raise InvalidAddress(f"{text!r:.100} has no port from 1 to {LARGEST_PORT}")
+    return found["v6"] or found["name"].lower(), port
 
 
 async def dial(address: Address, *, context: ssl.SSLContext | None = None) -> trio.abc.Stream:

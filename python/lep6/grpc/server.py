@@ -1,6 +1,6 @@
 """A server: services on connections."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol, final
@@ -19,6 +19,9 @@ from lep6.observe import get_logger
 log = get_logger("grpc")
 
 DRAIN_SECONDS: Final = 10.0
+
+Serve = Callable[[trio.abc.Stream], Awaitable[None]]
+"""Serves one connection until it is over."""
 
 
 class Service(Protocol):
@@ -41,8 +44,11 @@ class Server:
         self._is_draining = False
         self._changed = trio.Event()
 
-    async def serve_stream(self, transport: trio.abc.Stream) -> None:
-        """Serve one connection until it is over. The stream is closed then. Cancelled: its calls are broken off."""
+    async def serve_stream(self, transport: trio.abc.Stream, *, limits: Limits | None = None) -> None:
+        """Serve one connection until it is over, under limits of its own where they are given.
+
+        The stream is closed then. Cancelled: its calls are broken off.
+        """
         if isinstance(transport, trio.SSLStream) and not await self._handshake(transport):
             return
         async with trio.open_nursery() as nursery:
@@ -50,7 +56,7 @@ class Server:
             def accept(stream: H2Stream, headers: Headers) -> None:
                 nursery.start_soon(serve, stream, headers, self._mapping)
 
-            connection = Connection(transport, self.limits, accept=accept)
+            connection = Connection(transport, limits or self.limits, accept=accept)
             self._connections.add(connection)
             try:
                 if self._is_draining:
@@ -84,15 +90,23 @@ class Server:
 
     @asynccontextmanager
     async def serving(
-        self, listeners: Sequence[trio.abc.Listener[Any]], *, drain_seconds: float = DRAIN_SECONDS
+        self,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        *,
+        serve: Serve | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> AsyncIterator[None]:
-        """Serve while the block runs; then accept no more, let open calls end for a while, and break off the rest."""
+        """Serve while the block runs; then accept no more, let open calls end for a while, and break off the rest.
+
+        `serve` gets each connection in place of `serve_stream`, which it calls when it has secured it.
+        """
+        handler = serve or self.serve_stream
         stopped = trio.Event()
 
         async def hold() -> None:
             async with trio.open_nursery() as handlers:
                 async with trio.open_nursery() as acceptors:
-                    accept = partial(trio.serve_listeners, self.serve_stream, list(listeners), handler_nursery=handlers)
+                    accept = partial(trio.serve_listeners, handler, list(listeners), handler_nursery=handlers)
                     acceptors.start_soon(accept)
                     await stopped.wait()
                     acceptors.cancel_scope.cancel(reason="the server stops")

@@ -27,6 +27,11 @@ class KeyKind(enum.Enum):
         return _core.keccak256(message)
 
     @property
+    def has_parity(self) -> bool:
+        """Whether signatures of this kind, as transactions and handshakes carry them, have the parity behind r, s."""
+        return self is KeyKind.ETHEREUM
+
+    @property
     def derivation_path(self) -> str:
         """Where a mnemonic's first key of this kind is, in the notation of BIP-32 (chain contract §2.3)."""
         if self is KeyKind.COSMOS:
@@ -90,7 +95,7 @@ class PrivateKey:
     def sign_in_full(self, message: bytes) -> bytes:
         """The signature as transactions and handshakes carry it: r, s, and the parity too where the kind has it."""
         signature = _core.secp256k1_sign(self._secret, self.kind.digest(message))
-        return signature if self.kind is KeyKind.ETHEREUM else signature[:SIGNATURE_SIZE]
+        return signature if self.kind.has_parity else signature[:SIGNATURE_SIZE]
 
 
 def recover(kind: KeyKind, message: bytes, signature: bytes) -> list[PublicKey]:

@@ -17,7 +17,7 @@ from lep6.devnet.chain.sequencer import Sequencer
 from lep6.devnet.chain.transactions import Tx
 from lep6.errors import ChainUnavailable, InvalidMessage
 from lep6.keys import PublicKey
-from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Ticket
+from lep6.model import Action, Block, HealOp, HealOpStatus, Page, Parameters, Supernode, Ticket
 from lep6.ports import At
 from lep6.transaction import (
     Absent,
@@ -38,9 +38,9 @@ _IN_MEMPOOL = ("sdk", 19)
 @final
 @define(eq=False)
 class ChainClient:
-    """A `lep6.ports.Chain`, and its `Accounts`. Each call is one step: cancelled, it has not happened.
+    """A `lep6.ports.Chain`, and its `Accounts` and `Registrations`.
 
-    A transaction gets its sequence when it is prepared. When the chain expects another one it is refused, and the next
+    Each call is one step: cancelled, it has not happened. A transaction gets its sequence when it is prepared. When the chain expects another one it is refused, and the next
     one has the sequence that was expected, be it higher or lower.
     """
 
@@ -99,6 +99,19 @@ class ChainClient:
         """See `Accounts.legacy_address`."""
         account = _account(await self._view(), address)
         return None if account is None else account.legacy_address
+
+    async def supernode(self, account: str, /) -> Supernode | None:
+        """See `Registrations.supernode`."""
+        try:
+            found = (await self._view()).supernode_by_account(account)
+        except QueryError as error:
+            _must_be_absence(error)
+            return None
+        return Supernode(found.account, found.host)
+
+    async def is_account(self, address: str, /) -> bool:
+        """See `Registrations.is_account`."""
+        return _account(await self._view(), address) is not None
 
     async def prepare(self, message: Message, /, *, last_height: int | None) -> Prepared:
         """See `Chain.prepare`."""
