@@ -16,6 +16,7 @@ FLOORS = [
     {"cli"},
     {"devnet"},
     {"artefact_stream", "chain"},
+    {"secure_rpc"},
     {"grpc"},
     {"heal"},
     {"cascade"},

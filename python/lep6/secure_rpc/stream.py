@@ -183,6 +183,6 @@ class AltsStream(trio.abc.Stream):
 class HandshakeIdentity:
     """Tells who calls from the handshake of the connection, and from nothing else. An `IdentityResolver`."""
 
-    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
+    def resolve(self, transport: trio.abc.Stream, claimed: str, /) -> str | None:  # noqa: ARG002 # it does not count
         """See `IdentityResolver.resolve`."""
         return transport.peer if isinstance(transport, AltsStream) else None

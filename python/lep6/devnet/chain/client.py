@@ -40,8 +40,8 @@ _IN_MEMPOOL = ("sdk", 19)
 class ChainClient:
     """A `lep6.ports.Chain`, and its `Accounts` and `Registrations`.
 
-    Each call is one step: cancelled, it has not happened. A transaction gets its sequence when it is prepared. When the chain expects another one it is refused, and the next
-    one has the sequence that was expected, be it higher or lower.
+    Each call is one step: cancelled, it has not happened. A transaction gets its sequence when it is prepared. When the
+    chain expects another one it is refused, and the next one has the sequence that was expected, be it higher or lower.
     """
 
     chain: Chain
