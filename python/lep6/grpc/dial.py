@@ -40,7 +40,7 @@ class Address:
         scheme, separator, rest = text.partition("://")
         if separator and scheme not in TLS_SCHEMES + PLAIN_SCHEMES:
             raise InvalidAddress(f"{text!r:.100} has an unknown scheme; https and http are known")
-        host, port = host_and_port(rest if separator else text)
+        host, port = host_and_port(rest if separator else text, of=text)
         tls = scheme in TLS_SCHEMES if separator else port == DEFAULT_TLS_PORT
         return cls(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT), tls)
 
@@ -51,13 +51,14 @@ class Address:
         return f"{host}:{self.port}"
 
 
-def host_and_port(text: str) -> tuple[str, int | None]:
-    """Read `host` or `host:port`; an IPv6 host stands in brackets.
+def host_and_port(place: str, *, of: str | None = None) -> tuple[str, int | None]:
+    """Read `host` or `host:port`; an IPv6 host stands in brackets. `of` is the text that it stood in.
 
     Raises:
         InvalidAddress: it is neither.
     """
-    found = _HOST_PORT.fullmatch(text)
+    text = place if of is None else of
+    found = _HOST_PORT.fullmatch(place)
     if found is None or not _is_host(found):
         raise InvalidAddress(f"{text!r:.100} is not host:port")
     port = int(found["port"]) if found["port"] else None
