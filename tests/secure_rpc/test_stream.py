@@ -22,6 +22,14 @@ def secured():
     return AltsStream(ours, at_client), AltsStream(theirs, at_server)
 
 
+async def test_it_keeps_what_trio_promises_of_a_stream():
+    async def maker():
+        await trio.lowlevel.checkpoint()
+        return secured()
+
+    await trio.testing.check_two_way_stream(maker, None)
+
+
 async def test_the_peer_is_known_from_its_first_record_on():
     client, server = secured()
     assert HandshakeIdentity().resolve(server, "another") is None

@@ -1,6 +1,7 @@
 """A secured connection as a `trio.abc.Stream` (secure RPC contract §5)."""
 
 import math
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn, final
@@ -105,7 +106,7 @@ class AltsStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream`."""
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
         with self._receiving():
             await self._fill()
