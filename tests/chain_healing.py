@@ -65,7 +65,12 @@ class WireLife(Life):
     def _around(self) -> Surroundings:
         assert self.chain is not None
         heard = InterposedChain(self.chain, self.wire.overhear)
-        return evolve(super()._around(), chain=InterposedChain(heard, self.passage), accounts=self.chain)
+        return evolve(
+            super()._around(),
+            chain=InterposedChain(heard, self.passage),
+            accounts=self.chain,
+            registrations=self.chain,
+        )
 
 
 @define(eq=False, repr=False)

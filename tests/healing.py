@@ -27,16 +27,17 @@ from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord, Tx
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
-from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.network import EmbeddedNetwork, node_key
 from lep6.devnet.node import LEDGER, STAGING, Node, Surroundings, open_node
 from lep6.devnet.registration import Registered
 from lep6.errors import ChainUnavailable, FetchFailed, FetchFailure
-from lep6.grpc import Channel, Server, Service, open_channel
+from lep6.grpc import Server, Service
 from lep6.heal.events import Event, What
 from lep6.heal.ledger import Entries, Ledger
 from lep6.heal.settings import Settings
 from lep6.model import HealOp, HealOpStatus, Key, Ticket
 from lep6.ports import Network, Placement, Retrieval, Sink
+from lep6.secure_rpc import Credentials, Dialer, Door, PeerRegistry
 from lep6.transaction import Claim, Indeterminate, Message, Refused, Transaction, Vote
 from world import BLOCKING, PROGRESS, MockWallClock, noise
 
@@ -270,7 +271,7 @@ class Life:
     events: list[Event] = field(factory=list)
     node: Node | None = None
     connections: trio.Nursery | None = None
-    server: Server | None = None
+    door: Door | None = None
     _scope: trio.CancelScope = field(factory=trio.CancelScope)
     _stopping: trio.Event = field(factory=trio.Event)
     _ended: trio.Event = field(factory=trio.Event)
@@ -312,14 +313,14 @@ class Life:
         except* Death:
             _close_locks(self.directory)
         finally:
-            self.node = self.connections = self.server = None
+            self.node = self.connections = self.door = None
             self._ended.set()
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
-        async with open_node(self.directory, self.account, self._around()) as node, trio.open_nursery() as connections:
+        async with open_node(self.directory, self._around()) as node, trio.open_nursery() as connections:
             if self.source is not None:
                 node.service._verifier.source = self.source
-            self.node, self.connections, self.server = node, connections, Server([self.serves(node)])
+            self.node, self.connections, self.door = node, connections, node.door(self.serves(node))
             async with node.service.running():
                 task_status.started()
                 await self._stopping.wait()
@@ -328,8 +329,10 @@ class Life:
     def _around(self) -> Surroundings:
         network = self.world.network
         return Surroundings(
+            key=node_key(self.world.accounts.index(self.account)),
             chain=InterposedChain(InterposedChain(self.client, self.world.overhear), self.passage),
             accounts=self.client,
+            registrations=self.client,
             network=PassedNetwork(network.seen_from(self.account), self.passage),
             survivors=PassedNetwork(network, self.passage),
             connect=partial(self.world.connect, self.account),
@@ -406,7 +409,7 @@ class HealingWorld:
     lives: dict[str, Life] = field(factory=dict)
     dialled: list[tuple[str, str]] = field(factory=list)
     """Who has connected to whose artefact server."""
-    stand_ins: dict[str, Server] = field(factory=dict)
+    stand_ins: dict[str, Door] = field(factory=dict)
     """Artefact servers of accounts that have no node."""
     survivors: Survivors | None = None
     bugs_are_expected: bool = False
@@ -489,27 +492,36 @@ class HealingWorld:
             await (left.pop(0) if len(left) > 1 else left[0])(asked)
 
         scripted = Scripted(play)
-        self.stand_ins[self.accounts[number]] = Server([scripted])
+        account = self.accounts[number]
+        registry = PeerRegistry(ChainClient(self.chain, account))
+        self.stand_ins[account] = Door(Server([scripted]), Credentials(node_key(number)), registry)
         return scripted
 
-    @asynccontextmanager
-    async def connect(self, caller: str, account: str) -> AsyncIterator[Channel]:
-        """Connect to the artefact server of an account."""
+    async def connect(self, caller: str, host: str, _: int, /) -> trio.abc.Stream:
+        """Connect to the artefact server at a host."""
+        account = next(node.account for node in self.chain.state.supernodes.values() if node.host == host)
         self.dialled.append((caller, account))
         life = self.lives.get(account)
-        server, nursery = self.stand_ins.get(account), self.nursery
-        if server is None and life is not None and life.connections is not None:
-            server, nursery = life.server, life.connections
-        if server is None:
+        door, nursery = self.stand_ins.get(account), self.nursery
+        if door is None and life is not None and life.connections is not None:
+            door, nursery = life.door, life.connections
+        if door is None:
             raise ConnectionRefusedError(f"{account} does not listen")
         ours, theirs = trio.testing.memory_stream_pair()
-        nursery.start_soon(server.serve_stream, theirs)
-        async with open_channel(ours) as channel:
-            yield channel
+        nursery.start_soon(door.serve_stream, theirs)
+        return ours
 
     async def ask(self, healer: Life, op_id: int, caller: str) -> Answer:
         """Ask a node's artefact server for a file."""
-        async with self.connect(caller, healer.account) as channel:
+        client = ChainClient(self.chain, caller)
+        dialer = Dialer(
+            Credentials(node_key(self.accounts.index(caller))),
+            client,
+            PeerRegistry(client),
+            random.Random(caller),
+            connect=partial(self.connect, caller),
+        )
+        async with dialer.channel(healer.account) as channel:
             return await ask_over(channel, op_id, caller)
 
     async def overhear(self, name: str, argument: Any, call: Effect, /) -> Any:

@@ -10,7 +10,6 @@ from peer import CHECK, CHUNK, CHUNKS, METHOD, main, tell, wait_for_the_end
 
 from lep6.artefact_stream import ArtefactClient, ArtefactService
 from lep6.blocking import Threads
-from lep6.devnet.identity import InsecureResolver
 from lep6.grpc import Health, Limits, Server, ServiceBase, open_channel
 from lep6.model import HealOp, HealOpStatus, Ticket
 from lep6.ports import At
@@ -30,13 +29,18 @@ class OneOp:
         return At(OP, 1)
 
 
+class Anybody:
+    def resolve(self, _, /):
+        return "verifier"
+
+
 def limits_of(options):
     return Limits(max_frame=int(options[0]))
 
 
 def serve(options):
     if options[1:]:
-        streams = ArtefactService("healer", Path(options[1]), OneOp(), InsecureResolver(), Threads(2))
+        streams = ArtefactService("healer", Path(options[1]), OneOp(), Anybody(), Threads(2))
     else:
         streams = FromMemory()
 

@@ -162,8 +162,8 @@ class ArtefactSource(Protocol):
 class IdentityResolver(Protocol):
     """Tells who is at the other end of a connection."""
 
-    def resolve(self, transport: trio.abc.Stream, claimed: str, /) -> str | None:
-        """The account of the caller, or `None` when it cannot be told. `claimed` is what the request says."""
+    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
+        """The account of the caller, or `None` when it cannot be told. What a request says of it does not count."""
 
 
 class Clock(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import trio
 import trio.testing
@@ -17,7 +18,6 @@ from lep6.artefact_stream.client import PATH
 from lep6.beside import beside
 from lep6.cascade.staging import ID_FILES, MANIFEST, RECONSTRUCTED, SYMBOLS, VERSION, Manifest
 from lep6.cascade.text import to_base64
-from lep6.devnet.identity import InsecureResolver
 from lep6.devnet.network import node_account
 from lep6.errors import ChainUnavailable, RpcRefused
 from lep6.grpc import Call, Channel, Limits, Request, Server
@@ -104,10 +104,36 @@ def service(
         HEALER,
         root,
         Claimed(root, heal_ops or KnownOps.of(OP)),
-        identities or InsecureResolver(),
+        identities or Introduced(),
         options.pop("blocking", BLOCKING),
         **options,
     )
+
+
+@frozen
+class Introduced:
+    """Who calls, as the test has it: what `a_node` was told of a stream in memory; any other comes from `otherwise`."""
+
+    otherwise: str | None = VERIFIER
+
+    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
+        return CALLERS.get(transport, self.otherwise)
+
+
+@define
+class OneAfterAnother:
+    """Each connection comes from the next of these accounts."""
+
+    accounts: Iterator[str] = field(converter=iter)
+    _known: WeakKeyDictionary[trio.abc.Stream, str] = field(factory=WeakKeyDictionary)
+
+    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
+        if transport not in self._known:
+            self._known[transport] = next(self.accounts)
+        return self._known[transport]
+
+
+CALLERS: WeakKeyDictionary[trio.abc.Stream, str | None] = WeakKeyDictionary()
 
 
 @frozen
@@ -155,16 +181,23 @@ class Node:
     """The clients' ends of its connections."""
 
     @asynccontextmanager
-    async def connect(self, account: str, limits: Limits = Limits()) -> AsyncIterator[Channel]:  # noqa: B008
+    async def connect(
+        self,
+        account: str,
+        limits: Limits = Limits(),  # noqa: B008
+        *,
+        caller: str = VERIFIER,
+    ) -> AsyncIterator[Channel]:
         self.dialled.append(account)
         ours, theirs = trio.testing.memory_stream_pair()
+        CALLERS[theirs] = caller or None
         self.transports.append(ours)
         self.nursery.start_soon(self.server.serve_stream, theirs)
         async with open_channel(ours, limits=limits) as channel:
             yield channel
 
     def client(self, account: str = VERIFIER, *, limits: Limits = Limits(), **options: float) -> ArtefactClient:  # noqa: B008
-        return ArtefactClient(account, lambda healer: self.connect(healer, limits), **options)
+        return ArtefactClient(account, lambda healer: self.connect(healer, limits, caller=account), **options)
 
     def open(
         self, account: str = VERIFIER, *, op: HealOp = OP, size_bound: int = ANY_SIZE, limits: Limits = NARROW
@@ -172,7 +205,7 @@ class Node:
         return self.client(account, limits=limits).open(op, size_bound=size_bound)
 
     async def ask(self, op_id: int = OP.op_id, account: str = VERIFIER) -> Answer:
-        async with self.connect(HEALER) as channel:
+        async with self.connect(HEALER, caller=account) as channel:
             return await ask_over(channel, op_id, account)
 
     async def fetch(self, account: str = VERIFIER, **options: Any) -> bytes:

@@ -1,7 +1,6 @@
 """What a healer, a verifier or the machine may do to the artefact stream."""
 
 import errno
-import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -28,7 +27,6 @@ from artefact_stream.ends import (
 from lep6.artefact_stream import ArtefactClient
 from lep6.artefact_stream.client import PATH
 from lep6.cascade.staging import discard_staged
-from lep6.devnet.identity import InsecureResolver
 from lep6.errors import ChainUnavailable, FetchFailed, FetchFailure, InvalidAddress, RpcError, RpcRefused
 from lep6.grpc import Limits
 from lep6.grpc.connection import Connection
@@ -79,14 +77,6 @@ async def test_a_request_with_fields_of_the_wrong_type_does_not_reach_the_chain(
             await ask(call, Encoded(content))
     assert served.heal_ops.inner.asked == []
     assert "handler failed" not in str(refused.value)
-
-
-async def test_a_caller_on_a_unix_socket_is_nobody():
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(end))
-        assert InsecureResolver().resolve(stream, VERIFIER) is None
-        await stream.aclose()
 
 
 class DiscardingAfter:

@@ -20,6 +20,7 @@ from artefact_stream.ends import (
     VERIFIERS,
     KnownOps,
     Loopback,
+    OneAfterAnother,
     on_loopback,
     service,
     stage,
@@ -55,7 +56,7 @@ def root(tmp_path):
 
 
 async def test_verifiers_on_another_grpc_fetch_from_our_healer(root):
-    async with serving(root) as host:
+    async with serving(root, streams_per_caller=4) as host:
         fetched = await peer("verifier", host.port, 5, *VERIFIERS[:4])
     shape = [[MIB, len(DATA), False], [MIB, 0, False], [MIB, 0, False], [5, 0, True]]
     expected = {"code": "OK", "details": "", "messages": shape, "sha256": hashlib.sha256(DATA).hexdigest()}
@@ -64,7 +65,8 @@ async def test_verifiers_on_another_grpc_fetch_from_our_healer(root):
 
 async def test_verifiers_on_another_grpc_are_told_our_refusals(root):
     ops = KnownOps.of(OP, evolve(OP, op_id=6, status=HealOpStatus.VERIFIED))
-    async with serving(root, heal_ops=ops) as host:
+    callers = OneAfterAnother([VERIFIER, VERIFIER, STRANGER])  # the first call asks for no op
+    async with serving(root, heal_ops=ops, identities=callers) as host:
         refused = {
             (op, account): (await peer("verifier", host.port, op, account))[0]
             for op, account in [(0, VERIFIER), (9, VERIFIER), (6, VERIFIER), (5, STRANGER)]

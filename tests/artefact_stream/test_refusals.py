@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
@@ -28,8 +27,7 @@ from artefact_stream.ends import (
     stage,
 )
 from lep6.cascade.staging import FILES, ID_FILES, MANIFEST, MAX_MANIFEST, RECONSTRUCTED, SYMBOLS
-from lep6.devnet.identity import InsecureResolver
-from lep6.grpc import Server, open_channel
+from lep6.grpc import open_channel
 from lep6.model import HealOpStatus, Ticket
 from world import noise
 
@@ -144,8 +142,8 @@ class Resolves:
         self.account = account
         self.asked = []
 
-    def resolve(self, transport, claimed, /):
-        self.asked.append((transport, claimed))
+    def resolve(self, transport, /):
+        self.asked.append(transport)
         return self.account
 
 
@@ -157,10 +155,8 @@ async def test_a_caller_whom_the_resolver_does_not_know_is_refused_whatever_it_c
 async def test_the_resolved_account_counts_and_the_claimed_one_does_not(case, autojump_clock):
     async with a_node(service(case.root, case.ops, Resolves(STRANGER))) as node:
         assert is_answer_to(BY_NAME["no verifier"], await node.ask(account=VERIFIER))
-    resolver = Resolves(VERIFIER)
-    async with a_node(service(case.root, case.ops, resolver)) as node:
+    async with a_node(service(case.root, case.ops, Resolves(VERIFIER))) as node:
         assert (await node.ask(account=STRANGER)).data == DATA
-    assert [claimed for _, claimed in resolver.asked] == [STRANGER]
 
 
 async def test_the_resolver_is_given_the_stream_that_the_call_came_over(case, autojump_clock):
@@ -170,88 +166,8 @@ async def test_the_resolver_is_given_the_stream_that_the_call_came_over(case, au
         node.nursery.start_soon(node.server.serve_stream, theirs)
         async with open_channel(ours) as channel:
             assert (await ask_over(channel)).status is Status.OK
-    ((transport, _),) = resolver.asked
+    (transport,) = resolver.asked
     assert transport is theirs
-
-
-class Peer(trio.socket.SocketType):
-    """A connected socket, as far as a resolver looks at it."""
-
-    type = socket.SOCK_STREAM
-
-    def __init__(self, name):
-        self.name = name
-
-    def getpeername(self):
-        if isinstance(self.name, Exception):
-            raise self.name
-        return self.name
-
-    def setsockopt(self, *_):
-        pass
-
-
-def stream_from(name):
-    return trio.SocketStream(Peer(name))
-
-
-@pytest.mark.parametrize("name", [("127.0.0.1", 4444), ("127.255.0.9", 1), ("::1", 4444, 0, 0)], ids=str)
-async def test_a_caller_on_loopback_is_believed(name):
-    assert InsecureResolver().resolve(stream_from(name), VERIFIER) == VERIFIER
-
-
-NOT_LOOPBACK = [
-    *[(host, 4444) for host in ("10.0.0.1", "192.168.1.1", "172.17.0.1", "203.0.113.9", "0.0.0.0", "128.0.0.1")],  # noqa: S104
-    *[(host, 4444, 0, 0) for host in ("fe80::1", "fe80::1%eth0", "::", "2001:db8::1", "::ffff:203.0.113.9")],
-    *[(host, 4444) for host in ("localhost", "", "127.0.0.1.example.org", "127.1")],
-    OSError(107, "Transport endpoint is not connected"),
-]
-
-
-@pytest.mark.parametrize("name", NOT_LOOPBACK, ids=str)
-async def test_a_caller_from_anywhere_else_is_nobody(name):
-    assert InsecureResolver().resolve(stream_from(name), VERIFIER) is None
-
-
-@pytest.mark.parametrize("claimed", [VERIFIER, "anything", " "])
-async def test_a_caller_in_memory_is_believed_at_both_ends(claimed):
-    for end in trio.testing.memory_stream_pair():
-        assert InsecureResolver().resolve(end, claimed) == claimed
-
-
-async def test_who_claims_nothing_is_nobody():
-    for transport in (trio.testing.memory_stream_pair()[0], stream_from(("127.0.0.1", 1))):
-        assert InsecureResolver().resolve(transport, "") is None
-
-
-async def test_other_kinds_of_streams_come_from_nobody():
-    memory, _ = trio.testing.memory_stream_pair()
-    lockstep, _ = trio.testing.lockstep_stream_pair()
-    halves = trio.StapledStream(stream_from(("127.0.0.1", 1)), memory.receive_stream)
-    for transport in (lockstep, halves, memory.send_stream, object()):
-        assert InsecureResolver().resolve(transport, VERIFIER) is None
-
-
-async def test_a_real_connection_on_loopback_is_believed_until_it_is_closed():
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        ours = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
-        theirs = await listener.accept()
-        for end in (ours, theirs):
-            assert InsecureResolver().resolve(end, VERIFIER) == VERIFIER
-            await trio.aclose_forcefully(end)
-            assert InsecureResolver().resolve(end, VERIFIER) is None
-
-
-async def test_a_call_over_a_socket_from_elsewhere_is_refused_before_the_chain_is_asked(case, monkeypatch):
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    monkeypatch.setattr(type(listeners[0].socket), "getpeername", lambda _: ("203.0.113.9", 4444))
-    with trio.fail_after(10):
-        async with Server([service(case.root, case.ops)]).serving(listeners):
-            stream = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
-            async with open_channel(stream) as channel:
-                assert is_answer_to(BY_NAME["nobody"], await ask_over(channel))
-    assert case.ops.asked == []
 
 
 # What the chain says of the op.

@@ -18,6 +18,7 @@ from artefact_stream.ends import (
     OP,
     VERIFIERS,
     KnownOps,
+    OneAfterAnother,
     a_node,
     ask_over,
     on_loopback,
@@ -210,7 +211,8 @@ async def test_sixteen_readers_at_once_each_get_all_bytes_over_sockets(tmp_path)
     expected = hashlib.sha256(data).digest()
     digests = []
     with trio.fail_after(20):
-        async with on_loopback(service(tmp_path / "staging", blocking=Threads(4))) as host:
+        callers = OneAfterAnother(VERIFIERS[:8] * 2)
+        async with on_loopback(service(tmp_path / "staging", identities=callers, blocking=Threads(4))) as host:
 
             async def fetch(account):
                 digest = hashlib.sha256()

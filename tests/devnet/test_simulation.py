@@ -667,16 +667,13 @@ async def test_nothing_of_a_dead_node_reaches_the_chain_or_the_network(autojump_
 
 async def test_a_healer_cannot_be_reached_or_does_not_listen(autojump_clock):
     streets = Streets(Weather(always(Fault.UNREACHABLE), Random(1)))
-    door, callers = trio.open_memory_channel[trio.abc.Stream](1)
-    streets.doors["healer"] = door
-    for account in ("healer", "nobody"):
+    callers = streets.open_door("healer")
+    for host in ("healer", "nobody"):
         with pytest.raises(ConnectionRefusedError):
-            async with streets.connect(account):
-                pass
+            await streets.connect(host, 4444)
     callers.close()
     with pytest.raises(ConnectionRefusedError):
-        async with Streets(Weather(story(), Random(1)), streets.doors).connect("healer"):
-            pass
+        await Streets(Weather(story(), Random(1)), streets.doors).connect("healer", 4444)
 
 
 async def test_a_failing_stream_breaks_after_so_many_bytes(autojump_clock):
@@ -1002,7 +999,7 @@ def life(tmp_path, monkeypatch):
     monkeypatch.setattr(Life, "_cut", cut)
     (tmp_path / STAGING / staging.WORK_DIRECTORY / "1").mkdir(parents=True)
     weather = Weather(story(), Random(1))
-    life = Life(op.healer, tmp_path, None, None, Streets(weather), weather, witness_of(chain), Random(1), 100)
+    life = Life(op.healer, "healer", tmp_path, None, None, Streets(weather), weather, witness_of(chain), Random(1), 100)
     life._died = trio.Event()
     return life, cuts
 

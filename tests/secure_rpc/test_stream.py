@@ -32,11 +32,11 @@ async def test_it_keeps_what_trio_promises_of_a_stream():
 
 async def test_the_peer_is_known_from_its_first_record_on():
     client, server = secured()
-    assert HandshakeIdentity().resolve(server, "another") is None
+    assert HandshakeIdentity().resolve(server) is None
     await client.send_all(b"here I am")
     assert await server.receive_some() == b"here I am"
-    assert HandshakeIdentity().resolve(server, "another") == node_key(1).public.address
-    assert HandshakeIdentity().resolve(server.transport, node_key(1).public.address) is None
+    assert HandshakeIdentity().resolve(server) == node_key(1).public.address
+    assert HandshakeIdentity().resolve(server.transport) is None
 
 
 async def test_a_record_that_is_not_the_peers_ends_the_connection():

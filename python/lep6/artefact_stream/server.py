@@ -63,7 +63,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         """Stream the file of an op. What is refused, and how, is in docs/formats.md, "Artefact stream"."""
         if not message.heal_op_id:
             raise RpcRefused(Status.INVALID_ARGUMENT, "the request names no heal op")
-        caller = self.identities.resolve(Request.current().transport, message.verifier_account)
+        caller = self.identities.resolve(Request.current().transport)
         if not caller:
             raise RpcRefused(Status.UNAUTHENTICATED, "the caller is not identified")
         with self._admitted(caller):

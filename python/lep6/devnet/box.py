@@ -27,6 +27,11 @@ BALANCE: Final = 10**12
 BAD_SCORE: Final = 60
 
 
+def host_of(number: int) -> str:
+    """Where a node of the box is, as long as it has not registered another address."""
+    return f"node-{number}.devnet"
+
+
 @final
 @define(eq=False)
 class Box:
@@ -43,9 +48,9 @@ class Box:
         """Let the chain know the nodes of the network, as supernodes, and the creator of files."""
         creator = devnet_creator().public
         self.chain.add_account(creator.address, BALANCE, public_key=creator)
-        for node in self.network.nodes:
+        for number, node in enumerate(self.network.nodes):
             self.chain.add_account(node.account, BALANCE)
-            self.chain.add_supernode(node.account)
+            self.chain.add_supernode(node.account, host=host_of(number))
 
     async def register(self, file: Path, ticket: Ticket, *, id_files: int = 50) -> Registered:
         """Put a file into the network, and its action onto the chain."""

@@ -24,7 +24,7 @@ from lep6.devnet.chain_server import ChainServer
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
 from lep6.devnet.judgement import Evidence, complaints
-from lep6.devnet.loopback import Blocks, Directory, Life
+from lep6.devnet.loopback import Blocks, Life
 from lep6.devnet.network import EmbeddedNetwork, node_account, node_key
 from lep6.devnet.node import STAGING, Node, Surroundings, open_node
 from lep6.devnet.registration import Registered
@@ -194,31 +194,27 @@ class HealRun:
 
     async def _live(self, box: Box, pace: Pace, first: OpRecord, clients: Sequence[LumeraChain | ChainClient]) -> None:
         """Let the nodes live that are to live in this scenario."""
-        directory = Directory()
         away = first.verifiers if self.plan.scenario is Scenario.NO_QUORUM else ()
         async with trio.open_nursery() as nursery:
             for number, store in enumerate(box.network.nodes):
                 if store.account in away:
-                    nursery.start_soon(self._visit, box, pace, directory, number, clients[number])
+                    nursery.start_soon(self._visit, box, pace, number, clients[number])
                 else:
                     is_dying = self.plan.scenario is Scenario.HEALER_RESTART and store.account == first.healer
-                    life = self._life(box, pace, directory, number, clients[number], is_dying=is_dying)
+                    life = self._life(box, pace, number, clients[number], is_dying=is_dying)
                     self._lives[store.account] = life
                     nursery.start_soon(life.run)
 
-    async def _visit(
-        self, box: Box, pace: Pace, directory: Directory, number: int, client: LumeraChain | ChainClient
-    ) -> None:
+    async def _visit(self, box: Box, pace: Pace, number: int, client: LumeraChain | ChainClient) -> None:
         """Open a node that stays away, so that it has its files, and leave it."""
-        life = self._life(box, pace, directory, number, client, is_dying=False)
-        async with open_node(life.data, life.account, life.around) as node:
+        life = self._life(box, pace, number, client, is_dying=False)
+        async with open_node(life.data, life.around) as node:
             await node.service.disk.sweep()
 
     def _life(
         self,
         box: Box,
         pace: Pace,
-        directory: Directory,
         number: int,
         client: LumeraChain | ChainClient,
         *,
@@ -229,11 +225,13 @@ class HealRun:
         if is_dying:
             chain = InterposedChain(client, DiesAfterInclusion(lambda: self._lives[account].die()))  # noqa: PLW0108
         around = Surroundings(
+            key=node_key(number),
             chain=chain,
             accounts=client,
+            registrations=client,
             network=box.network.seen_from(account),
             survivors=box.network,
-            connect=directory.connect,
+            connect=trio.open_tcp_stream,
             blocking=self.blocking,
             progress=NamedProgress(self.progress, f"node {number}"),
             clock=WallClock(),
@@ -249,7 +247,7 @@ class HealRun:
             ),
             watch=lambda event: self._found.events.append((account, event)),
         )
-        return Life(account, self.directory / "nodes" / str(number), around, directory, self._served)
+        return Life(self.directory / "nodes" / str(number), around, box.chain, self._served)
 
     def _served(self, node: Node) -> Service:
         return CorruptArtefacts(node.artefacts) if node.account in self._found.corrupt else node.artefacts

@@ -1,7 +1,6 @@
 """Nodes of a box that really run: artefact servers on loopback, blocks by the clock."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, final
 
@@ -10,7 +9,7 @@ from attrs import define, field
 
 from lep6.devnet.chain import Chain
 from lep6.devnet.node import Node, Surroundings, open_node
-from lep6.grpc import Channel, Server, Service, open_channel
+from lep6.grpc import Service
 from lep6.ports import Clock
 
 LOOPBACK: Final = "127.0.0.1"
@@ -19,34 +18,13 @@ DRAIN_SECONDS: Final = 1.0
 
 @final
 @define(eq=False)
-class Directory:
-    """Where the artefact server of each account listens."""
-
-    ports: dict[str, int] = field(factory=dict)
-
-    @asynccontextmanager
-    async def connect(self, account: str) -> AsyncIterator[Channel]:
-        """Connect to the server of an account.
-
-        Raises:
-            OSError: it does not listen.
-        """
-        if account not in self.ports:
-            raise ConnectionRefusedError(f"{account} does not listen")
-        stream = await trio.open_tcp_stream(LOOPBACK, self.ports[account])
-        async with open_channel(stream) as channel:
-            yield channel
-
-
-@final
-@define(eq=False)
 class Life:
     """A node that runs until it is stopped, and comes back from its disk when it dies."""
 
-    account: str
     data: Path
     around: Surroundings
-    directory: Directory
+    chain: Chain
+    """Where it registers the address at which it listens."""
     serves: Callable[[Node], Service]
     """What the node's artefact server serves: its artefacts, or what stands in for them."""
     deaths: int = 0
@@ -71,13 +49,14 @@ class Life:
         self._scope.cancel(reason="the node dies")
 
     async def _live(self) -> None:
-        async with open_node(self.data, self.account, self.around) as node:
+        async with open_node(self.data, self.around) as node:
             listeners = await trio.open_tcp_listeners(0, host=LOOPBACK)
-            self.directory.ports[self.account] = listeners[0].socket.getsockname()[1]
-            server = Server([self.serves(node)])
+            host, port = listeners[0].socket.getsockname()
+            self.chain.set_supernode_host(node.account, f"{host}:{port}")
+            door = node.door(self.serves(node))
             self.node = node
             try:
-                async with server.serving(listeners, drain_seconds=DRAIN_SECONDS), node.service.running():
+                async with door.serving(listeners, drain_seconds=DRAIN_SECONDS), node.service.running():
                     await self._stopped.wait()
             finally:
                 self.node = None

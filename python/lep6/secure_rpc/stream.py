@@ -184,6 +184,6 @@ class AltsStream(trio.abc.Stream):
 class HandshakeIdentity:
     """Tells who calls from the handshake of the connection, and from nothing else. An `IdentityResolver`."""
 
-    def resolve(self, transport: trio.abc.Stream, claimed: str, /) -> str | None:  # noqa: ARG002 # it does not count
+    def resolve(self, transport: trio.abc.Stream, /) -> str | None:
         """See `IdentityResolver.resolve`."""
         return transport.peer if isinstance(transport, AltsStream) else None

@@ -226,6 +226,15 @@ class Chain:
         self._become(self.state.with_supernode(supernode))
         return supernode
 
+    def set_supernode_host(self, account: str, host: str) -> None:
+        """Let a supernode register the address at which it serves.
+
+        Raises:
+            QueryError: NOT_FOUND, there is none with this account.
+        """
+        supernode = self.at().supernode_by_account(account)
+        self._become(self.state.with_supernode(supernode.at_host(host)))
+
     def set_supernode_state(self, account: str, state: SuperNodeState, reason: str = "") -> None:
         """Let a supernode come into a state.
 

@@ -55,6 +55,10 @@ class SuperNode:
         """The current state, as the chain reads it."""
         return self.states[-1].state
 
+    def at_host(self, host: str) -> "SuperNode":
+        """The supernode after registering another address."""
+        return evolve(self, host=host)
+
     def moved(self, state: SuperNodeState, height: int, reason: str) -> "SuperNode":
         """The supernode after coming into a state."""
         return evolve(self, states=(*self.states, StateRecord(state, height, reason)))

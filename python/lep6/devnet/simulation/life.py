@@ -19,7 +19,7 @@ from lep6.devnet.simulation.disk_faults import lose_files, restore, save_at_powe
 from lep6.devnet.simulation.peer_faults import Streets, WatchedNetwork
 from lep6.devnet.simulation.witness import Witness
 from lep6.errors import StoreUnavailable
-from lep6.grpc import Server, Service
+from lep6.grpc import Service
 from lep6.heal.disk import op_ids
 
 LEAST_STEPS: Final = 20
@@ -31,7 +31,6 @@ LONGEST_ABSENCE: Final = 90.0
 FEW_STEPS: Final = 12
 RIGHT_AFTER: Final = 0.2
 """How often a node that is to be cut off is cut off right after it has sent or written something."""
-BACKLOG: Final = 16
 OPEN_SECONDS: Final = 5.0
 """Between attempts to open a node."""
 
@@ -61,6 +60,8 @@ class Life:
     """One node."""
 
     account: str
+    host: str
+    """Where it is, as the chain says."""
     directory: Path
     tie: Callable[[Callable[[], None]], Ties]
     """Makes new ties for each life; they tell it when something happens that matters."""
@@ -151,14 +152,13 @@ class Life:
         async with AsyncExitStack() as stack:
             node = await self._open(stack, self._ties.around)
             self.node = node
-            door, callers = trio.open_memory_channel[trio.abc.Stream](BACKLOG)
-            self.streets.doors[self.account] = door
-            server = Server([self.serves(node)])
+            door = node.door(self.serves(node))
+            callers = self.streets.open_door(self.host)
             try:
                 async with trio.open_nursery() as nursery, callers:
                     nursery.start_soon(node.service.run)
                     async for stream in callers:
-                        nursery.start_soon(server.serve_stream, stream)
+                        nursery.start_soon(door.serve_stream, stream)
             finally:
                 self.node = None
 
@@ -166,7 +166,7 @@ class Life:
         """Open the node, as often as it takes: its ledger may be in use."""
         while True:
             try:
-                return await stack.enter_async_context(open_node(self.directory, self.account, around))
+                return await stack.enter_async_context(open_node(self.directory, around))
             except StoreUnavailable:
                 await trio.sleep(OPEN_SECONDS)
 

@@ -1,9 +1,8 @@
 """Faults between a node and other nodes: the network, and the healers' artefact servers."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from random import Random
-from typing import final
+from typing import Final, final
 
 import trio
 import trio.testing
@@ -13,9 +12,11 @@ from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.simulation.chance import Fault, Weather
 from lep6.devnet.simulation.witness import Witness
 from lep6.devnet.store import Behaviour
-from lep6.grpc import Channel, open_channel
 from lep6.model import Key
 from lep6.ports import Network, Placement, Retrieval, Sink
+
+BACKLOG: Final = 16
+"""Connections that wait to be accepted."""
 
 
 @final
@@ -75,19 +76,23 @@ class Streets:
 
     weather: Weather
     doors: dict[str, trio.MemorySendChannel[trio.abc.Stream]] = field(factory=dict)
-    """Where each account accepts connections."""
+    """Where each host accepts connections."""
 
-    @asynccontextmanager
-    async def connect(self, account: str) -> AsyncIterator[Channel]:
-        """Connect to the artefact server of an account.
+    def open_door(self, host: str) -> trio.MemoryReceiveChannel[trio.abc.Stream]:
+        """Let a host accept connections: they come out of what is returned, until it is closed."""
+        self.doors[host], callers = trio.open_memory_channel[trio.abc.Stream](BACKLOG)
+        return callers
+
+    async def connect(self, host: str, port: int, /) -> trio.abc.Stream:
+        """Connect to a host; what the port is does not matter here.
 
         Raises:
             OSError: it does not listen, or cannot be reached.
         """
-        door = self.doors.get(account)
+        door = self.doors.get(host)
         if door is None or self.weather.strikes(Fault.UNREACHABLE):
             await trio.sleep(self.weather.random.uniform(0.0, 2.0))
-            raise ConnectionRefusedError(f"{account} cannot be reached")
+            raise ConnectionRefusedError(f"{host}:{port} cannot be reached")
         ours, theirs = trio.testing.memory_stream_pair()
         stream: trio.abc.Stream = ours
         if self.weather.strikes(Fault.CUT_STREAM):
@@ -97,9 +102,8 @@ class Streets:
         try:
             door.send_nowait(theirs)
         except (trio.WouldBlock, trio.BrokenResourceError) as error:
-            raise ConnectionRefusedError(f"{account} does not accept") from error
-        async with open_channel(stream) as channel:
-            yield channel
+            raise ConnectionRefusedError(f"{host}:{port} does not accept") from error
+        return stream
 
 
 @final

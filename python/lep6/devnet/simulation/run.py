@@ -13,12 +13,12 @@ from attrs import define, field, frozen
 
 from lep6.blocking import Inline
 from lep6.cascade.text import to_base64
-from lep6.devnet.box import Box
+from lep6.devnet.box import Box, host_of
 from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
 from lep6.devnet.chain.ops import FINAL_STATUSES
 from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.interposed import InterposedChain
-from lep6.devnet.network import EmbeddedNetwork, node_account
+from lep6.devnet.network import EmbeddedNetwork, node_account, node_key
 from lep6.devnet.node import Node, Surroundings
 from lep6.devnet.registration import Registered
 from lep6.devnet.simulation.chain_faults import FaultyConnection
@@ -44,6 +44,7 @@ from lep6.heal.settings import Settings
 from lep6.model import EnforcementMode, HealOpStatus, Ticket
 from lep6.observe import Unwatched
 from lep6.ports import Chain as ChainPort
+from lep6.secure_rpc import Credentials, Door, PeerRegistry
 
 BEGINNING: Final = 1_800_000_000.0
 """Unix seconds when a run begins."""
@@ -181,10 +182,11 @@ class Simulation:
             account = node_account(number)
             self.witness.numbers[account] = number
             if number in self.story.foreigners:
-                self._let_in_foreigner(account, streets, nursery)
+                self._let_in_foreigner(number, streets, nursery)
                 continue
             life = Life(
                 account,
+                host_of(number),
                 self.directory / "nodes" / str(number),
                 partial(self._tie, box, streets, number, self._random(f"node {number}")),
                 self._served,
@@ -198,16 +200,17 @@ class Simulation:
             self.lives.append(life)
             nursery.start_soon(life.run)
 
-    def _let_in_foreigner(self, account: str, streets: Streets, nursery: trio.Nursery) -> None:
-        foreigner = Foreigner(account, self.chain, ChainClient(self.chain, account))
-        door, callers = trio.open_memory_channel[trio.abc.Stream](16)
-        streets.doors[account] = door
-        server = Server([foreigner])
+    def _let_in_foreigner(self, number: int, streets: Streets, nursery: trio.Nursery) -> None:
+        account = node_account(number)
+        client = ChainClient(self.chain, account)
+        foreigner = Foreigner(account, self.chain, client)
+        door = Door(Server([foreigner]), Credentials(node_key(number)), PeerRegistry(client), as_ours=False)
+        callers = streets.open_door(host_of(number))
 
         async def serve() -> None:
             async with trio.open_nursery() as handlers, callers:
                 async for stream in callers:
-                    handlers.start_soon(server.serve_stream, stream)
+                    handlers.start_soon(door.serve_stream, stream)
 
         nursery.start_soon(foreigner.run)
         nursery.start_soon(serve)
@@ -223,8 +226,10 @@ class Simulation:
         everything = WatchedNetwork(account, box.network, self.witness)
         skew = self.story.skew * (1 if number % 2 else -1)
         around = Surroundings(
+            key=node_key(number),
             chain=InterposedChain(chain, connection),
             accounts=client,
+            registrations=client,
             network=others,
             survivors=everything,
             connect=streets.connect,
