@@ -50,7 +50,7 @@ from lep6.heal.sight import ChainSight
 from lep6.heal.submission import Submissions
 from lep6.heal.untorn import untorn
 from lep6.model import Action, HealOp, Ticket
-from lep6.observe import get_logger
+from lep6.observe import about, get_logger
 from lep6.ports import Clock
 from lep6.transaction import Claim
 
@@ -90,6 +90,10 @@ class Healer:
         """The staging of an op was found damaged while it was served: it is looked at again on the next walk."""
         self._sound.discard(op_id)
 
+    def hasten(self, op_id: int) -> None:
+        """Wait no longer with what has failed about an op."""
+        self.pauses.forget(op_id)
+
     async def walk(self, op_id: int) -> None:
         """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
         patience = Patience(self.settings)
@@ -101,7 +105,7 @@ class Healer:
                     return
             elif not await patience.waits(facts.carried, facts.sight):
                 if not facts.has_anything:
-                    self._forget(op_id)
+                    self.forget(op_id)
                 return
 
     async def _facts(self, op_id: int) -> tuple[HealerFacts, Staged | None]:
@@ -117,6 +121,8 @@ class Healer:
         op = sight.op if sight is not None else None
         staged, names = await self.disk.staged(op_id), await self.disk.names()
         tickets = {known.ticket for known in (row, told, op) if known is not None}
+        for ticket in tickets:
+            about(ticket=ticket)
         if staged is not None and tickets and staged.manifest.ticket not in tickets:
             staged = None  # another chain's, or another life's
         debris = names.rests if staged is not None else names.rests | names.staged
@@ -152,7 +158,7 @@ class Healer:
                 return await self._publish(row, staged)
             case Close(why):
                 await self.finalizer.close(op_id, facts.row, why)
-                self._forget(op_id)
+                self.forget(op_id)
                 return False
             case _ as never:
                 assert_never(never)
@@ -240,7 +246,7 @@ class Healer:
             return True
         if isinstance(outcome, Published):
             await self.finalizer.close(row.op_id, row, "published")
-            self._forget(row.op_id)
+            self.forget(row.op_id)
         return False
 
     def _defer(self, op_id: int, op: HealOp | None, failure: "_Failure") -> bool:
@@ -252,7 +258,8 @@ class Healer:
         log.warning("deferred", op_id=op_id, reason=failure.reason, failures=self.pauses.failures(op_id))
         return False
 
-    def _forget(self, op_id: int) -> None:
+    def forget(self, op_id: int) -> None:
+        """Forget what is remembered of an op that this node has nothing of."""
         self._sound.discard(op_id)
         self.pauses.forget(op_id)
         self.submissions.forget(op_id)

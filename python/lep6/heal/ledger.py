@@ -233,6 +233,14 @@ class Ledger:
 
         await self._database.write(unit)
 
+    async def hasten(self, op_id: int) -> None:
+        """Let the next attempt to publish the staging of an op be due now."""
+
+        def unit(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE publishes SET not_before = 0 WHERE staging = ?", (str(op_id),))
+
+        await self._database.write(unit)
+
     async def record_verification(self, row: VerificationRow) -> None:
         """Record that the chain has accepted our vote; its intent goes in the same moment.
 

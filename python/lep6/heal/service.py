@@ -5,14 +5,15 @@ unless it has one. Three layers keep work from being done twice: the set of ops 
 and the ledger. What fails for one op is contained; what is a bug is loud, and does not take the others down.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from lep6.beside import beside
 from lep6.cascade.publish import Publisher
@@ -30,7 +31,7 @@ from lep6.heal.sight import BoundedAccounts, ChainSight
 from lep6.heal.submission import Submissions
 from lep6.heal.verifier import Verifier
 from lep6.model import HealOp, HealOpStatus
-from lep6.observe import Progress, get_logger
+from lep6.observe import Progress, about, get_logger
 from lep6.ports import Accounts, ArtefactSource, Blocking, Chain, Clock, Network
 
 log = get_logger("heal.service")
@@ -39,6 +40,15 @@ JITTER = 0.1
 """Part of a tick by which it is longer or shorter, so that nodes do not march in step."""
 
 Walk = Callable[[int], Awaitable[None]]
+
+
+@final
+@frozen(eq=False)
+class _Walking:
+    """A walk that goes on."""
+
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    ended: trio.Event = field(factory=trio.Event)
 
 
 @final
@@ -66,11 +76,21 @@ class HealService:
     """The chain as this node sees it; what serves its stagings asks it, too."""
     in_flight: dict[int, Role] = field(init=False, factory=dict)
     """Ops that have a walk now."""
+    slots: Mapping[str, trio.CapacityLimiter] = field(init=False)
+    """How many of each there may be at a time, and are: of `reconstruct`, `verify`, `publish`. May be changed."""
+    last_tick: float = field(init=False, default=-math.inf)
+    """When the last tick began, on Trio's clock."""
+    dropped: set[int] = field(init=False, factory=set)
+    """Ops that are left alone since an operator dropped them, until one is retried, or the next start."""
     _healer: Healer = field(init=False)
     _verifier: Verifier = field(init=False)
     _busy: set[str] = field(init=False, factory=set)
     """Dispatchers at work."""
+    _walks: dict[int, _Walking] = field(init=False, factory=dict)
+    _submissions: Submissions = field(init=False)
+    _finalizer: Finalizer = field(init=False)
     _stopping: trio.Event = field(init=False, factory=trio.Event)
+    _woken: trio.Event = field(init=False, factory=trio.Event)
     _idle: trio.Event = field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -78,7 +98,12 @@ class HealService:
         self.sight = ChainSight(
             self.ledger.account, self.chain, self.clock, settings.query, settings.block, is_enabled=settings.is_enabled
         )
-        submissions = Submissions(self.sight, self.ledger, self._pauses(), self.watch)
+        self.slots = {
+            "reconstruct": trio.CapacityLimiter(settings.reconstructs),
+            "verify": trio.CapacityLimiter(settings.verifications),
+            "publish": trio.CapacityLimiter(settings.publishes),
+        }
+        submissions = self._submissions = Submissions(self.sight, self.ledger, self._pauses(), self.watch)
         publisher = Publisher(self.network, self.ledger, self.blocking, self.progress, self.random, self.clock)
         reseeder = Reseeder(
             self.disk.root,
@@ -89,13 +114,8 @@ class HealService:
             self.random,
             strict_signatures=self.strict_signatures,
         )
-        finalizer = Finalizer(
-            self.ledger,
-            self.disk,
-            publisher,
-            trio.CapacityLimiter(settings.publishes),
-            settings.attempt,
-            self.watch,
+        finalizer = self._finalizer = Finalizer(
+            self.ledger, self.disk, publisher, self.slots["publish"], settings.attempt, self.watch
         )
         self._healer = Healer(
             self.sight,
@@ -104,7 +124,7 @@ class HealService:
             submissions,
             reseeder,
             finalizer,
-            trio.CapacityLimiter(settings.reconstructs),
+            self.slots["reconstruct"],
             self._pauses(),
             settings,
             self.clock,
@@ -116,7 +136,7 @@ class HealService:
             submissions,
             self.source,
             self.blocking,
-            trio.CapacityLimiter(settings.verifications),
+            self.slots["verify"],
             settings,
             self.clock,
             self.random,
@@ -142,15 +162,56 @@ class HealService:
     def stop(self) -> None:
         """Let `run` end soon."""
         self._stopping.set()
+        self._woken.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing new is begun."""
+        return not self.sight.is_enabled
+
+    def pause(self) -> None:
+        """Begin nothing new; what has begun is finished."""
+        self.sight.is_enabled = False
+
+    def resume(self) -> None:
+        """Begin new work again, if the settings are that this node does."""
+        self.sight.is_enabled = self.settings.is_enabled
+
+    def tick_now(self) -> None:
+        """Do not wait for the next tick."""
+        self._woken.set()
+
+    async def retry(self, op_id: int) -> None:
+        """Wait no longer with what has failed about an op, and do not leave it alone any more."""
+        self.dropped.discard(op_id)
+        self._submissions.forget(op_id)
+        self._healer.hasten(op_id)
+        await self.ledger.hasten(op_id)
+        self.tick_now()
+
+    async def drop(self, op_id: int) -> None:
+        """Remove everything that this node has of an op, and leave it alone. What was sent to the chain stands."""
+        self.dropped.add(op_id)
+        walking = self._walks.get(op_id)
+        if walking is not None:
+            walking.scope.cancel(reason="an operator has dropped the op")
+            await walking.ended.wait()
+        row = (await self.ledger.entries(op_id)).claims.get(op_id)
+        await self._finalizer.close(op_id, row, "dropped by the operator")
+        await self.ledger.forget_intent(op_id, Role.VERIFIER)
+        await self.ledger.forget_verification(op_id)
+        self._submissions.forget(op_id)
+        self._healer.forget(op_id)
 
     async def run(self) -> None:
         """Tick until stopped or cancelled. Cancelled: what was begun goes on at the next start."""
         await self._prepare()
         async with trio.open_nursery() as nursery:
             while not self._stopping.is_set():
+                self._woken = trio.Event()
                 self._tick(nursery)
                 with trio.move_on_after(self.settings.tick * self.random.uniform(1 - JITTER, 1 + JITTER)):
-                    await self._stopping.wait()
+                    await self._woken.wait()
             with trio.move_on_after(self.settings.drain):
                 while self.in_flight or self._busy:
                     self._idle = trio.Event()
@@ -172,6 +233,7 @@ class HealService:
 
     def _tick(self, nursery: trio.Nursery) -> None:
         """Send out those dispatchers that are not still at work from the tick before."""
+        self.last_tick = trio.current_time()
         for name, dispatch in (
             ("healer", self._dispatch_healer),
             ("verifier", self._dispatch_verifier),
@@ -230,14 +292,17 @@ class HealService:
 
     def _own(self, nursery: trio.Nursery, op_id: int, role: Role) -> None:
         """Give an op its walk, unless it has one."""
-        if op_id not in self.in_flight and not self._stopping.is_set():
+        if op_id not in self.in_flight and op_id not in self.dropped and not self._stopping.is_set():
             self.in_flight[op_id] = role
-            nursery.start_soon(self._walk, op_id, role)
+            walking = self._walks[op_id] = _Walking()
+            nursery.start_soon(self._walk, op_id, role, walking)
 
-    async def _walk(self, op_id: int, role: Role) -> None:
+    async def _walk(self, op_id: int, role: Role, walking: _Walking) -> None:
         walk: Walk = self._healer.walk if role is Role.HEALER else self._verifier.walk
+        about(op_id=op_id, role=role.value)
         try:
-            await walk(op_id)
+            with walking.scope:
+                await walk(op_id)
         except (Lep6Error, OSError) as error:
             log.warning("walk_deferred", op_id=op_id, role=role.value, reason=str(error))
             self.watch(Event(What.DEFERRED, op_id, str(error)))
@@ -245,5 +310,6 @@ class HealService:
             log.exception("walk_failed", op_id=op_id, role=role.value)
             self.watch(Event(What.FAILED, op_id, repr(error)))
         finally:
-            del self.in_flight[op_id]
+            del self.in_flight[op_id], self._walks[op_id]
+            walking.ended.set()
             self._idle.set()

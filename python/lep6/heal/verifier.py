@@ -44,7 +44,7 @@ from lep6.heal.submission import Submissions
 from lep6.heal.untorn import untorn
 from lep6.heal.verdict import NoFile, Reason, WholeFile, vote_on
 from lep6.model import HealOp, HealOpStatus
-from lep6.observe import get_logger
+from lep6.observe import about, get_logger
 from lep6.ports import ArtefactSource, Blocking, Clock
 from lep6.transaction import Refusal, Refused, Vote
 
@@ -100,6 +100,8 @@ class Verifier:
         sight = await self.sight.look(op_id)
         if intent is not None and intent.sent is not None and verdict is not None and carried is Fate.UNSENT:
             await self.submissions.bury(intent, sight.op if sight is not None else None)
+        if sight is not None and sight.op is not None:
+            about(ticket=sight.op.ticket)
         duty = self.sight.duty(sight.op if sight is not None else None)
         return VerifierFacts(duty, entries.verifications.get(op_id), verdict, sight, carried)
 
