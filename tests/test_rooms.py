@@ -15,6 +15,7 @@ PACKAGE = Path(lep6.__file__).parent
 FLOORS = [
     {"cli"},
     {"devnet"},
+    {"config"},
     {"artefact_stream", "chain"},
     {"secure_rpc"},
     {"grpc"},

@@ -6,7 +6,11 @@ write (`OSError` as it is), or that lep6 has a bug.
 """
 
 import enum
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
 
+from attrs import frozen
 from grpclib.const import Status
 
 
@@ -43,6 +47,33 @@ class KeyNotOpened(Lep6Error):
 
 class InvalidAddress(Lep6Error):
     """A text is not the address of a server."""
+
+
+@final
+@frozen
+class Problem:
+    """Something about a configuration that an operator has to know. It never shows a secret."""
+
+    key: str
+    """Dotted path in the file; empty: the file as a whole."""
+    what: str
+    """What is wrong with it."""
+    mend: str
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.what}: {self.mend}".lstrip()
+
+
+class InvalidConfig(Lep6Error):
+    """A configuration cannot be used. All that is wrong with it is named at once."""
+
+    def __init__(self, path: Path, problems: Sequence[Problem], advisories: Sequence[Problem] = ()) -> None:
+        super().__init__("\n  ".join([f"{path} cannot be used:", *map(str, problems)]))
+        self.path = path
+        self.problems = tuple(problems)
+        self.advisories = tuple(advisories)
+        """What is worth knowing, but stops nothing."""
 
 
 class NoSpace(Lep6Error):

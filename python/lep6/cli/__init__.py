@@ -15,6 +15,7 @@ EXIT_INTERRUPTED: Final = 130
 
 _GROUPS: Final = {
     "cascade": ("lep6.cli.cascade", "Encode, decode and check files of symbols."),
+    "config": ("lep6.cli.config", "Check, show and begin a configuration file."),
     "devnet": ("lep6.cli.devnet", "A Lumera network in a box."),
 }
 

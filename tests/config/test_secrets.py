@@ -1,0 +1,43 @@
+import attrs
+import pytest
+
+from configs import GO_FILE, SECRET, loaded, write
+from keyrings import assert_shows_none, shown
+from lep6.config import HIDDEN, Secret, load
+from lep6.errors import InvalidConfig
+
+
+def test_a_secret_shows_in_no_representation(tmp_path):
+    config = loaded(tmp_path, GO_FILE)
+    assert config.keyring.passphrase_plain.reveal() == SECRET
+    for each in (config, config.keyring, config.values, attrs.asdict(config), attrs.astuple(config)):
+        assert_shows_none(f"{each} {each!r}", SECRET)
+    secret = Secret(SECRET)
+    assert f"{secret} {secret!r}" == f"{HIDDEN} Secret({HIDDEN})"
+    assert f"{Secret()}" == ""
+    assert (bool(secret), bool(Secret())) == (True, False)
+    assert secret == Secret(SECRET) != Secret()
+    assert len({secret, Secret(SECRET)}) == 1
+
+
+@pytest.mark.parametrize(
+    "end", ["lep6: {threads: 0}\n", "lep6: {threads: x}\n", "lep6: {thread: 1}\n", "p2p: {}\n", "a: [\n"]
+)
+def test_no_error_shows_a_secret(tmp_path, end):
+    path = write(tmp_path, GO_FILE + end)
+    with pytest.raises(InvalidConfig) as raised:
+        load(path, {})
+    assert_shows_none(shown(raised.value), SECRET)
+
+
+@pytest.mark.parametrize("written", [f"[{SECRET!r}]", f"{{a: {SECRET!r}}}", "99999999999999999999999"])
+def test_a_secret_of_the_wrong_kind_is_not_shown(tmp_path, written):
+    path = write(tmp_path, GO_FILE.replace(f'"{SECRET}"', written))
+    with pytest.raises(InvalidConfig) as raised:
+        load(path, {})
+    assert_shows_none(shown(raised.value), SECRET, "99999999999999999999999")
+
+
+def test_a_passphrase_of_digits_alone_is_a_text(tmp_path):
+    config = loaded(tmp_path, GO_FILE.replace(f'"{SECRET}"', "12345678"))
+    assert config.keyring.passphrase_plain.reveal() == "12345678"
