@@ -1,6 +1,5 @@
 """Who tries to pass for another gets nothing; many who are honest at once get what is theirs."""
 
-import random
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from random import Random
 import pytest
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define
 from grpclib.const import Status
 
 from artefact_stream.ends import ANY_SIZE, OP, Claimed, KnownOps, Reply, Scripted, ask_over, request, stage
@@ -187,14 +186,8 @@ def stolen_key():
 
 
 def stolen_signature():
-    theirs = message_of(VERIFIER)
-    return message_of(VERIFIER)[: -len(theirs[-65:])] + theirs[-65:]
-
-
-def changed_on_the_way():
-    """An attacker's ephemeral key in the verifier's message."""
-    theirs, info = message_of(VERIFIER), info_of(VERIFIER)
-    return signed(info, STRANGER.key).to_bytes()[:-65] + theirs[-65:]
+    """The verifier's message, with an ephemeral key that its signature is not over."""
+    return message_of(VERIFIER)[:-65] + message_of(VERIFIER)[-65:]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +196,6 @@ def changed_on_the_way():
         (stolen_name, HandshakeFailure.FOREIGN_KEY),
         (stolen_key, HandshakeFailure.FORGED),
         (stolen_signature, HandshakeFailure.FORGED),
-        (changed_on_the_way, HandshakeFailure.FORGED),
         (partial(message_of, UNKNOWN), HandshakeFailure.UNREGISTERED),
         (partial(message_of, UNKNOWN, peer_type=1), HandshakeFailure.UNREGISTERED),
         (partial(message_of, VERIFIER, peer_type=0), HandshakeFailure.MALFORMED),
@@ -331,8 +323,6 @@ class Relay:
 
     port: int
     place: int | None
-    passed: int = 0
-    opened: list = field(factory=list)
 
     async def serve(self, client):
         server = await trio.open_tcp_stream(LOOPBACK, self.port)
@@ -413,7 +403,7 @@ async def test_twenty_verifications_at_once_get_each_its_own_file(tmp_path):
 
 
 async def test_of_twenty_pairs_at_once_each_side_knows_the_other():
-    chain, told, chance = of_all(), [], random.Random(1)
+    chain, told, chance = of_all(), [], Random(1)
     calls = [(verifier, healer) for verifier in [HUB, *chance.sample(VERIFIERS, 3)] for healer in HEALERS]
     calls += list(zip(VERIFIERS, chance.sample(HEALERS, MANY), strict=True))
     dialers = {caller.account: Dialer(caller, chain, PeerRegistry(chain), Random(1)) for caller in [HUB, *VERIFIERS]}

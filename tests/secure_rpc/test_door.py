@@ -2,14 +2,16 @@
 
 import socket
 import struct
+from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
-from attrs import evolve
+from attrs import define, evolve
 
 from artefact_stream.ends import Reply, Scripted
+from lep6.devnet.network import node_key
 from lep6.errors import HandshakeFailure, RpcError, RpcUnsent
 from lep6.grpc import open_channel
 from lep6.secure_rpc import Credentials, PeerType
@@ -439,3 +441,64 @@ async def test_one_that_reads_no_answer_holds_its_slot_no_longer_than_its_time(a
         assert await is_empty(door)
         assert trio.current_time() - before < PATIENCE
     assert door.refused == {HandshakeFailure.LATE: 1}
+
+
+async def test_the_server_speaks_first_and_at_once(autojump_clock):
+    """A client that waits for its settings before it says a word is not kept waiting."""
+    async with a_street(healer=a_door()) as street:
+        before = trio.current_time()
+        stream = await shaken(await street.connect("healer"), VERIFIER)
+        await stream.confirm()
+        assert trio.current_time() == before
+        settings = await stream.receive_some()
+        assert settings[3:5] == b"\4\0"
+
+
+@define
+class Stuck(Chain):
+    """A chain that never answers about those whom it does not know."""
+
+    async def supernode(self, account, /):
+        if account not in self.supernodes:
+            self.asked.append(account)
+            await trio.sleep_forever()
+        return await super().supernode(account)
+
+
+async def test_an_address_that_fills_its_handshake_slots_leaves_those_of_others():
+    chain = Stuck()
+    door = a_door(chain=chain, slots=Places(in_all=4, from_one=2))
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    async with door.serving(listeners, drain_seconds=0), AsyncExitStack() as stack:
+        for number in range(6):
+            stranger = Credentials(node_key(500 + number))
+            there = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
+            await stack.enter_async_context(there)
+            await there.send_all(message_of(stranger))
+        await until(lambda: len(chain.asked) == 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert door.slots._taken == {"127.0.0.2": 2}
+        with trio.fail_after(3):
+            stream = await shaken(await trio.open_tcp_stream("127.0.0.1", port), VERIFIER)
+            async with open_channel(stream) as channel:
+                assert await caller_over(channel) == VERIFIER.account
+        assert len(chain.asked) == 3
+
+
+async def test_who_keeps_silent_elsewhere_pushes_nobody_out_here():
+    door = a_door(lobby=Lobby(in_all=8, from_one=6))
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    hello = message_of(VERIFIER)
+    async with door.serving(listeners, drain_seconds=0), AsyncExitStack() as stack:
+        slow = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        await slow.send_all(hello[:50])
+        for _ in range(30):
+            there = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
+            await stack.enter_async_context(there)
+        await until(lambda: door.refused[HandshakeFailure.CROWDED] == 24)
+        await slow.send_all(hello[50:])
+        with trio.fail_after(3):
+            assert await slow.receive_some()
+    assert door.refused == {HandshakeFailure.CROWDED: 24}
