@@ -11,8 +11,9 @@ import os
 import re
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, final
@@ -391,8 +392,66 @@ def _names_on_disk(root: Path) -> "Names":
     entries = {path.name for path in root.iterdir()}
     work = root / WORK_DIRECTORY
     rests = {path.name for path in work.iterdir()} if work.is_dir() else set()
-    rests |= {name.removeprefix(_DAMAGED).rpartition("-")[0] for name in entries if name.startswith(_DAMAGED)}
+    rests |= {_named(Path(name), _DAMAGED) for name in entries if name.startswith(_DAMAGED)}
     return Names(frozenset(name for name in entries if not name.startswith(".")), frozenset(rests))
+
+
+@final
+@define
+class Sizes:
+    """Bytes of the files that lie below a staging root under one name."""
+
+    staged: int = 0
+    building: int = 0
+    """Of stagings that are being built, with the room that was reserved for them."""
+    work: int = 0
+    damaged: int = 0
+    """Of damaged stagings that were set aside."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.staged + self.building + self.work + self.damaged
+
+
+async def sizes_on_disk(root: Path, *, blocking: Blocking) -> dict[str, Sizes]:
+    """How much lies on disk, by name. What goes meanwhile does not count."""
+    return await blocking.run(partial(_sizes_on_disk, root))
+
+
+def _sizes_on_disk(root: Path) -> dict[str, Sizes]:
+    sizes: defaultdict[str, Sizes] = defaultdict(Sizes)
+    for path in _entries(root):
+        if path.name.startswith(_DAMAGED):
+            sizes[_named(path, _DAMAGED)].damaged += _size(path)
+        elif path.name.startswith(_BUILDING):
+            sizes[_named(path, _BUILDING)].building += _size(path)
+        elif not path.name.startswith("."):
+            sizes[path.name].staged += _size(path)
+    for path in _entries(root / WORK_DIRECTORY):
+        sizes[path.name].work += _size(path)
+    return dict(sizes)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _named(path: Path, prefix: str) -> str:
+    """The name of which a directory is, that has a prefix before it and something random behind it."""
+    return path.name.removeprefix(prefix).rpartition("-")[0]
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for place, _, files in os.walk(directory):
+        for file in files:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, file)).st_size  # noqa: PTH118 - there may be many
+    return total
 
 
 async def sweep(root: Path, *, blocking: Blocking) -> int:

@@ -12,12 +12,14 @@ from lep6 import _core
 from lep6.cascade.staging import (
     MANIFEST,
     Names,
+    Sizes,
     Staged,
     discard_set_aside,
     discard_staged,
     names_on_disk,
     open_staged,
     set_aside_staged,
+    sizes_on_disk,
     sweep,
 )
 from lep6.cascade.work import clear_work
@@ -45,6 +47,19 @@ class Disk:
     async def names(self) -> Names:
         """What is there, by name."""
         return await names_on_disk(self.root, blocking=self.blocking)
+
+    async def sizes(self) -> dict[int, Sizes]:
+        """How much lies there, by op.
+
+        Raises:
+            OSError: it cannot be looked at now.
+        """
+        sizes = await sizes_on_disk(self.root, blocking=self.blocking)
+        return {op_id: sizes[str(op_id)] for op_id in op_ids(sizes.keys())}
+
+    def place(self, op_id: int) -> Path:
+        """Where the staging of an op is, or would be."""
+        return self.root / str(op_id)
 
     async def staged(self, op_id: int) -> Staged | None:
         """The complete staging of an op; `None` where there is none, or a damaged one.

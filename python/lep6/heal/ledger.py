@@ -288,6 +288,15 @@ class Ledger:
 
         return await self._database.read(unit)
 
+    async def publishes(self) -> dict[str, PublishState]:
+        """How far the publishing of each staging is that was begun, by its name."""
+
+        def unit(connection: apsw.Connection) -> dict[str, PublishState]:
+            rows = connection.execute("SELECT staging, confirmed, attempts, not_before, reason FROM publishes")
+            return {str(staging): PublishState(*state) for staging, *state in rows}
+
+        return await self._database.read(unit)
+
     async def save(self, staging: str, seal: bytes, state: PublishState, /) -> None:
         """See `PublishJournal.save`."""
 

@@ -4,11 +4,24 @@ from random import Random
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 MOST_DOUBLINGS = 16
 PAUSES_PER_WINDOW = 8
 """A pause should take at most this part of what is left of an op's window."""
+
+
+@final
+@frozen
+class Setback:
+    """Something has failed, and is tried again after a pause."""
+
+    failures: int
+    """In a row."""
+    seconds_left: float
+    """Of the pause."""
+    reason: str = ""
+    """Of the last one, as far as it is kept."""
 
 
 @final
@@ -36,6 +49,15 @@ class Pauses:
     def failures(self, op_id: int) -> int:
         """How often it has failed in a row."""
         return self._failures.get(op_id, 0)
+
+    def setback(self, op_id: int) -> Setback | None:
+        """What has failed in a row; `None` when nothing has."""
+        failures = self.failures(op_id)
+        return Setback(failures, max(0.0, self._due.get(op_id, 0.0) - trio.current_time())) if failures else None
+
+    def pausing(self) -> set[int]:
+        """Ops whose pause is not over."""
+        return {op_id for op_id in self._due if not self.is_due(op_id)}
 
     def forget(self, op_id: int) -> None:
         """It succeeded, or is over."""

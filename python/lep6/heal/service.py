@@ -24,7 +24,7 @@ from lep6.heal.events import Event, Watch, What
 from lep6.heal.finalizer import Finalizer
 from lep6.heal.healer import Healer
 from lep6.heal.ledger import Ledger
-from lep6.heal.pauses import Pauses
+from lep6.heal.pauses import Pauses, Setback
 from lep6.heal.rows import Role
 from lep6.heal.settings import Settings
 from lep6.heal.sight import BoundedAccounts, ChainSight
@@ -188,6 +188,15 @@ class HealService:
         self._healer.hasten(op_id)
         await self.ledger.hasten(op_id)
         self.tick_now()
+
+    def pausing(self) -> set[int]:
+        """Ops of which something is tried again after a pause."""
+        return self._healer.pauses.pausing() | self._submissions.pauses.pausing()
+
+    def setbacks(self, op_id: int) -> dict[str, Setback]:
+        """What has failed about an op since the start, and was not done since: `reconstruct`, `send`."""
+        tried = {"reconstruct": self._healer.pauses.setback(op_id), "send": self._submissions.pauses.setback(op_id)}
+        return {what: setback for what, setback in tried.items() if setback is not None}
 
     async def drop(self, op_id: int) -> None:
         """Remove everything that this node has of an op, and leave it alone. What was sent to the chain stands."""

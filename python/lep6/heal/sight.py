@@ -102,6 +102,11 @@ class ChainSight:
             return Sight(answer.value, is_current=True, is_confirmed=False)
         return Sight(answer.value, is_current=True, is_confirmed=answer.height > height and self._is_tip_known)
 
+    def seen(self, op_id: int) -> At[HealOp | None] | None:
+        """What the chain said of an op when it was last asked, and the height at which it first said so."""
+        seen = self._seen.get(op_id)
+        return None if seen is None else At(*seen)
+
     def forget(self, op_id: int) -> None:
         """Forget what was seen of an op that this node has nothing of."""
         self._seen.pop(op_id, None)
