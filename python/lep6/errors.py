@@ -120,6 +120,26 @@ class CoreBug(Lep6Error):
     """The core failed in a way that it never should. Please report it with the message."""
 
 
+class AlreadyRunning(Lep6Error):
+    """Another process heals with this data or this key, or has the port. Nothing was begun."""
+
+
+class NotRunning(Lep6Error):
+    """The heal service does not run, or not any more. Nothing was done."""
+
+
+class InvalidLimit(Lep6Error):
+    """There is no such limit, or it cannot have this value. Nothing was changed."""
+
+
+class NotWanted(Lep6Error):
+    """The chain has said for certain that this node cannot heal: it is another chain, or does not know the node."""
+
+
+class NoNetwork(Lep6Error):
+    """Nothing says where the network is whose files are to be healed. Nothing was begun."""
+
+
 class ChainUnavailable(Lep6Error):
     """No node of the chain answered. Nothing is known; ask again."""
 
@@ -193,3 +213,25 @@ class RpcUnanswered(RpcError):
 
 class RpcUnsent(RpcUnanswered):
     """As `RpcUnanswered`, but the call certainly never reached a handler: it may be made again."""
+
+
+class AdminRefusal(enum.Enum):
+    """Why a running daemon did not do what it was told."""
+
+    INVALID = "the request is not one that it knows"
+    NOT_FOUND = "it has nothing of that name"
+    BUSY = "it has too much to do now"
+    FOREIGN = "it takes no requests from another user"
+    FAILED = "it could not do it"
+
+
+class AdminRefused(Lep6Error):
+    """A running daemon did not do what it was told."""
+
+    def __init__(self, why: AdminRefusal, detail: str) -> None:
+        super().__init__(detail or why.value)
+        self.why = why
+
+
+class DaemonAway(Lep6Error):
+    """No daemon answers at its admin socket. Whether a request that had gone out was carried out is not known."""
