@@ -1,7 +1,9 @@
 """`lep6 cascade`: files and their symbols."""
 
+import os
 import sys
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ from lep6.cascade.layout import Layout
 from lep6.cascade.text import to_base64
 from lep6.cli import EXIT_CANNOT, EXIT_NO
 from lep6.cli.terminal import escaped, fail, print_json, run, size
-from lep6.model import Key
+from lep6.model import Key, Ticket
 from lep6.observe import Progress
 
 JSON_VERSION = 1
@@ -169,3 +171,41 @@ def _print_table(rows: dict[str, str]) -> None:
     for name, value in rows.items():
         table.add_row(name, escaped(value))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+@group.command()
+@click.argument("ticket")
+@click.option(
+    "--config",
+    "path",
+    default="config.yml",
+    show_default=True,
+    envvar="LEP6_CONFIG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The supernode's configuration file.",
+)
+def republish(ticket: str, path: Path) -> None:
+    """Bring the file of TICKET back into the network: rebuild it from what survives, and publish all of it again.
+
+    No heal op is needed, and the chain is told nothing. It may run beside the daemon.
+    """
+    from lep6.cascade.publish import Deferred  # noqa: PLC0415 # the other commands do without a chain and a network
+    from lep6.cascade.reseed import Outcome, Republished  # noqa: PLC0415
+    from lep6.cli.run import open_networks  # noqa: PLC0415
+    from lep6.config import load  # noqa: PLC0415
+    from lep6.daemon.republish import republish as republished  # noqa: PLC0415
+
+    def tell(deferred: Deferred) -> None:
+        click.echo(f"{deferred.pending} values are still to be stored: {deferred.reason}", err=True)
+
+    async def work(blocking: Threads, progress: Progress) -> Outcome:
+        config = load(path, os.environ)
+        async with open_networks(config, blocking) as networks:
+            return await republished(
+                config, Ticket(ticket), networks, blocking=blocking, progress=progress, random=SystemRandom(), tell=tell
+            )
+
+    outcome = run(work)
+    if not isinstance(outcome, Republished):
+        fail(f"ticket {ticket}: {outcome}", EXIT_CANNOT)
+    click.echo(f"ticket {ticket}: {outcome.published.values} values are in the network")

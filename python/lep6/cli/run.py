@@ -1,0 +1,87 @@
+"""`lep6 run`: the daemon."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import SystemRandom
+
+import click
+import trio
+
+from lep6.blocking import Threads
+from lep6.cli.terminal import fail
+from lep6.config import Config, InvalidConfig, load
+from lep6.daemon.exits import Exit
+from lep6.daemon.logs import write_events
+from lep6.daemon.run import Networks, run_daemon
+from lep6.errors import AlreadyRunning, Lep6Error, NoNetwork, NotWanted
+from lep6.ports import Blocking
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    default="config.yml",
+    show_default=True,
+    envvar="LEP6_CONFIG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The supernode's configuration file.",
+)
+def group(path: Path) -> None:
+    """Heal, beside a supernode or in place of its healer, until SIGTERM or SIGINT.
+
+    Exit codes: 0 stopped; 4 the configuration, the key, the data or the machine is not as it must be; 5 another daemon
+    has the data, the key or the port; 6 the chain is another one or does not know this node; 7 stopped, but not in
+    time; 70 a bug.
+    """
+    try:
+        sys.exit(start(path))
+    except InvalidConfig as error:
+        fail(f"{error}\nlep6 config check --config {path} says more", Exit.CANNOT_RUN)
+    except Exception as error:
+        found = _single(error)
+        if not isinstance(found, (Lep6Error, OSError)):
+            raise
+        fail(str(found), _code(found))
+
+
+def start(path: Path) -> Exit:
+    """Run the daemon that a file configures. Raises as `run_daemon`, and `InvalidConfig`."""
+    config = load(path, os.environ)
+    write_events(config.lep6.log_format, config.lep6.log_level)
+    return trio.run(run_daemon, config, Threads(config.lep6.threads), os.environ, open_networks)
+
+
+@asynccontextmanager
+async def open_networks(config: Config, blocking: Blocking) -> AsyncIterator[Networks]:
+    """The network that is configured: until lep6 has a client of its own, that of a devnet."""
+    directory = config.embedded_network
+    if directory is None:
+        raise NoNetwork(
+            "this lep6 has no client of the Kademlia network yet: `lep6 run` heals on a devnet"
+            " (lep6.embedded_network) only; on a real network embed it in a supernode host that hands in its network"
+        )
+    from lep6.devnet.network import EmbeddedNetwork  # noqa: PLC0415 # only a devnet needs it
+
+    async with EmbeddedNetwork.open(directory, blocking=blocking, random=SystemRandom()) as network:
+        yield Networks(network.seen_from(config.supernode.identity), network)
+
+
+def _code(error: Exception) -> Exit:
+    match error:
+        case AlreadyRunning():
+            return Exit.ALREADY_RUNNING
+        case NotWanted():
+            return Exit.NOT_WANTED
+        case _:
+            return Exit.CANNOT_RUN
+
+
+def _single(error: Exception) -> Exception:
+    """The one error of a group of one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

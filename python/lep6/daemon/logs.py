@@ -1,0 +1,33 @@
+"""Events as lines: JSON for programs, or text for people; each says what op, role and ticket it is about."""
+
+import logging
+import sys
+from typing import Final, TextIO
+
+import structlog
+
+from lep6.config import LogFormat, LogLevel
+
+_LEVELS: Final = {level: getattr(logging, level.name) for level in LogLevel}
+
+
+def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO = sys.stderr) -> None:
+    """Write events from now on, of this level and worse. May be called again."""
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if format_ is LogFormat.JSON
+        else structlog.dev.ConsoleRenderer(colors=to.isatty())
+    )
+    structured = [structlog.processors.dict_tracebacks] if format_ is LogFormat.JSON else []
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *structured,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(to),
+        cache_logger_on_first_use=False,
+    )
