@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,8 @@ def group(path: Path) -> None:
     except Exception as error:
         found = _single(error)
         if not isinstance(found, (Lep6Error, OSError)):
-            raise
+            traceback.print_exc()
+            fail("that is a bug of lep6: please report it with the log", Exit.BUG)
         fail(str(found), _code(found))
 
 

@@ -1,4 +1,4 @@
-"""The ledger: what this node must remember across restarts, in `ledger.db` of the data directory (docs/formats.md, "Ledger").
+"""The ledger: what this node must remember across restarts (docs/formats.md, "Ledger").
 
 Every method is one unit of work: whole or not at all, and durable once it returns.
 """
