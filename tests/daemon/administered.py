@@ -63,6 +63,7 @@ class Remembering:
     held: dict = field(factory=lambda: {"reconstructs": 2, "bytes_per_second": 0})
     at_once: int = 0
     most_at_once: int = 0
+    listed: list = field(factory=lambda: [LINE])
     begun: trio.Event = field(factory=trio.Event)
 
     async def _called(self, name, argument=None):
@@ -80,11 +81,13 @@ class Remembering:
     async def status(self):
         self.calls.append(("status", None))
         await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
         return self.document
 
     async def ops(self):
         await self._called("ops")
-        return [LINE]
+        return self.listed
 
     async def op(self, op_id, /):
         await self._called("op", op_id)

@@ -17,7 +17,15 @@ _GROUPS: Final = {
     "cascade": ("lep6.cli.cascade", "Encode, decode and check files of symbols."),
     "config": ("lep6.cli.config", "Check, show and begin a configuration file."),
     "devnet": ("lep6.cli.devnet", "A Lumera network in a box."),
+    "doctor": ("lep6.cli.doctor", "Find out what is wrong with a node."),
+    "limits": ("lep6.cli.limits", "How much the running daemon does at a time."),
+    "ops": ("lep6.cli.ops", "The heal ops that the running daemon has anything of."),
+    "pause": ("lep6.cli.pause", "Let the running daemon begin nothing new."),
+    "run": ("lep6.cli.run", "Heal, beside a supernode or in place of its healer."),
+    "resume": ("lep6.cli.pause", "Let the running daemon begin new work again."),
+    "status": ("lep6.cli.status", "Show how the running daemon is."),
 }
+"""The module of each subcommand, and what it is for. The command is the module's `group`, or has the name itself."""
 
 
 class LazyGroup(click.Group):
@@ -31,7 +39,8 @@ class LazyGroup(click.Group):
         """The subcommand of a name."""
         if cmd_name not in _GROUPS:
             return None
-        command = importlib.import_module(_GROUPS[cmd_name][0]).group
+        module = importlib.import_module(_GROUPS[cmd_name][0])
+        command = getattr(module, "group", None) or getattr(module, cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 

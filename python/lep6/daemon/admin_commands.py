@@ -54,7 +54,8 @@ class Administered(Protocol):
 
 def changes(request: Mapping[str, Any]) -> bool:
     """Whether a request is one to change something."""
-    return request.get("do") in _CHANGING
+    do = request.get("do")
+    return do in _CHANGING or (do == "ops.drop" and request.get("yes") is True)
 
 
 async def carry_out(service: Administered, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "limits.set": _Command(_set_limits, needs=("limits",)),
     "log.level": _Command(_set_log_level, needs=("level",)),
 }
-_CHANGING: Final = ("ops.retry", "ops.drop", "pause", "resume", "limits.set", "log.level")
+_CHANGING: Final = ("ops.retry", "pause", "resume", "limits.set", "log.level")
 
 
 def _op_id(arguments: dict[str, Any]) -> int:

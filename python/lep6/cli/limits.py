@@ -1,0 +1,48 @@
+"""`lep6 limits`: how much the running daemon does at a time."""
+
+from pathlib import Path
+
+import click
+
+from lep6.cli.daemon_call import JSON_VERSION, ask, config_option, json_option
+from lep6.cli.tables import print_facts
+from lep6.cli.terminal import print_json
+
+
+@click.group(name="limits")
+def group() -> None:
+    """How much the running daemon does at a time."""
+
+
+@group.command()
+@config_option
+@json_option
+def show(path: Path, *, as_json: bool) -> None:
+    """Show the limits that hold."""
+    _print(ask(path, "limits.show")["limits"], as_json=as_json)
+
+
+@group.command(name="set")
+@click.argument("limits", metavar="NAME=VALUE...", nargs=-1, required=True)
+@config_option
+@json_option
+def set_(limits: tuple[str, ...], path: Path, *, as_json: bool) -> None:
+    """Set limits, from now on and over restarts. What runs already is not broken off.
+
+    Names: reconstructs, verifications, publishes (so many at a time); bytes_per_second (0: as many as there are).
+    """
+    _print(ask(path, "limits.set", limits=dict(map(_read, limits)))["limits"], as_json=as_json)
+
+
+def _read(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not (name and value.isascii() and value.isdecimal() and len(value) < 20):  # noqa: PLR2004
+        raise click.BadParameter(f"{text!r:.60} is not NAME=VALUE with a whole number")
+    return name, int(value)
+
+
+def _print(limits: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"version": JSON_VERSION, "limits": limits})
+    else:
+        print_facts(limits)
