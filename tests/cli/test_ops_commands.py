@@ -205,7 +205,7 @@ async def test_drop_with_yes_drops_and_says_what_was_lost(tmp_path):
         result = await lep6("ops", "drop", "5", "--yes")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "heal op 5 was dropped:"
-    assert "was staged may be the ONLY COPY" in result.stdout
+    assert "what was staged may have been the ONLY COPY" in result.stdout
     assert "--yes" not in result.stdout
     assert lep6.service.calls == [("drop", 5)]
 

@@ -99,8 +99,8 @@ def _losses(document: dict[str, Any]) -> Iterator[str]:
     lost = list(_lost(loss))
     yield from (f"  {line}" for line in lost or ["nothing"])
     if loss["may_be_only_copy"]:
-        was = "was" if document["dropped"] else "is"
-        yield f"  what {was} staged may be the ONLY COPY of the file: it is claimed, and not known to be published"
+        what = "what was staged may have been" if document["dropped"] else "what is staged may be"
+        yield f"  {what} the ONLY COPY of the file: it is claimed, and not known to be published"
     if not document["dropped"]:
         yield f"nothing was changed. To do it: lep6 ops drop {op_id} --yes"
 
