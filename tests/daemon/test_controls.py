@@ -74,7 +74,17 @@ async def test_what_is_no_limit_is_refused_and_nothing_set(world, limits, text):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"paused": true}', b'{"paused": true, "limits": {"reconstructs": 0}}', b"\xff"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"paused": true, "limits": [1]}',
+        b'{"paused": true, "limits": null}',
+        b'{"paused": true}',
+        b'{"paused": true, "limits": {"reconstructs": 0}}',
+        b"\xff",
+    ],
 )
 @in_a_world()
 async def test_a_file_that_cannot_be_read_is_kept_and_the_configuration_holds(world, content):

@@ -21,6 +21,7 @@ _config = click.option(
     "path",
     default="config.yml",
     show_default=True,
+    envvar="LEP6_CONFIG",
     type=click.Path(path_type=Path),
     help="The Go supernode's configuration file.",
 )

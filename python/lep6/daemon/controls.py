@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import define
+import trio
+from attrs import define, field
 
 from lep6.daemon.throttle import Throttle
 from lep6.errors import InvalidLimit
@@ -36,6 +37,7 @@ class Controls:
     throttle: Throttle
     blocking: Blocking
     is_paused: bool = False
+    _saving: trio.Lock = field(init=False, factory=trio.Lock)
 
     async def load(self) -> None:
         """Set what was set before the start. A file that cannot be read is left alone, and the configuration holds.
@@ -49,7 +51,7 @@ class Controls:
             return
         try:
             document = json.loads(raw)
-            paused, limits = bool(document["paused"]), _checked(document["limits"])
+            paused, limits = bool(document["paused"]), _checked(dict(document["limits"]))
         except (ValueError, KeyError, TypeError, InvalidLimit) as error:
             log.error("controls_unreadable", path=str(self.path), reason=str(error))  # noqa: TRY400 # it says it all
             return
@@ -97,8 +99,9 @@ class Controls:
             log.info("limits_set", **limits)
 
     async def _save(self) -> None:
-        document = {"version": VERSION, "paused": self.is_paused, "limits": self.limits()}
-        await self.blocking.run(partial(_write, self.path, json.dumps(document, indent=1).encode() + b"\n"))
+        async with self._saving:
+            document = {"version": VERSION, "paused": self.is_paused, "limits": self.limits()}
+            await self.blocking.run(partial(_write, self.path, json.dumps(document, indent=1).encode() + b"\n"))
 
 
 def _checked(limits: Mapping[str, Any]) -> dict[str, int]:
@@ -114,12 +117,10 @@ def _checked(limits: Mapping[str, Any]) -> dict[str, int]:
 def _write(path: Path, content: bytes) -> None:
     """Put a file in place of the old one, whole or not at all."""
     new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(new, "wb", opener=partial(os.open, mode=0o600)) as file:  # a path's has no opener
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     new.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
