@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,7 +15,7 @@ import (
 )
 
 // faults are the ways in which a node can be told to misbehave, so that the
-// other end can be seen to refuse it, and two ways to record and replay.
+// other end can be seen to refuse it, and three ways to record and replay.
 type faults struct {
 	curve        string
 	compressed   bool
@@ -24,6 +26,7 @@ type faults struct {
 	recordType   int64
 	truncate     bool
 	replay, save string
+	ephemeral    *ecdh.PrivateKey
 	speakFirst   bool
 }
 
@@ -39,7 +42,16 @@ func (f *faults) declare(flags *flag.FlagSet) {
 	flags.Int64Var(&f.recordType, "record-type", -1, "give all records the type `T`")
 	flags.BoolVar(&f.truncate, "truncate", false, "after the handshake close in the middle of a frame")
 	flags.StringVar(&f.replay, "replay", "", "send the handshake message in `FILE` in place of our own")
+	flags.Func("ephemeral", "use this P-256 private key, 32 bytes in `HEX`, for every handshake: a recording can be made anew", f.useEphemeral)
 	flags.StringVar(&f.save, "save", "", "write the handshake message of the peer to `FILE`")
+}
+
+func (f *faults) useEphemeral(text string) error {
+	secret, err := hex.DecodeString(text)
+	if err == nil {
+		f.ephemeral, err = ecdh.P256().NewPrivateKey(secret)
+	}
+	return err
 }
 
 func (f *faults) check() error {

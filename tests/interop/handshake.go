@@ -161,10 +161,14 @@ func (n *node) server(conn io.ReadWriter) (*session, error) {
 	return &session{peer, r}, nil
 }
 
-// prepare makes a fresh ephemeral key and the message that carries it. A
-// replayed message carries a key whose private half we do not have.
+// prepare makes the message that carries our ephemeral key, a fresh one
+// unless one was given. A replayed message carries a key whose private half
+// we do not have.
 func (n *node) prepare() (*ecdh.PrivateKey, []byte, error) {
-	ephemeral, err := ecdh.P256().GenerateKey(rand.Reader)
+	ephemeral, err := n.faults.ephemeral, error(nil)
+	if ephemeral == nil {
+		ephemeral, err = ecdh.P256().GenerateKey(rand.Reader)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

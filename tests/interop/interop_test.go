@@ -206,6 +206,31 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestEphemeral: with the key given, the message is always the same.
+func TestEphemeral(t *testing.T) {
+	n := newNode(t, "eth_secp256k1", 1)
+	if err := n.faults.useEphemeral(strings.Repeat("03", 32)); err != nil {
+		t.Fatal(err)
+	}
+	key, first, err := n.prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, second, err := n.prepare()
+	if err != nil || !bytes.Equal(first, second) || !again.Equal(key) {
+		t.Fatal(err)
+	}
+	n.faults.ephemeral = nil
+	if other, third, err := n.prepare(); err != nil || bytes.Equal(first, third) || other.Equal(key) {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "03", "zz", strings.Repeat("ff", 32), strings.Repeat("00", 32)} {
+		if n.faults.useEphemeral(bad) == nil {
+			t.Fatal(bad)
+		}
+	}
+}
+
 // TestProbe: a port scan is not a failure of the listener (§1).
 func TestProbe(t *testing.T) {
 	n := newNode(t, "eth_secp256k1", 2)
