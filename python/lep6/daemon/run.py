@@ -1,8 +1,9 @@
 """`lep6 run`: the service, its metrics, its admin socket, and the signals that stop it."""
 
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final, final
 
@@ -48,6 +49,7 @@ async def run_daemon(
     Raises:
         Lep6Error, OSError: as `open_service`.
     """
+    _take_all_descriptors()
     notifier = Notifier.from_environment(environ)
     stopping = trio.Event()
     with (
@@ -65,6 +67,14 @@ async def run_daemon(
         log.error("broken_off", hint="what was broken off goes on at the next start")
         return Exit.BROKEN_OFF
     return Exit.STOPPED
+
+
+def _take_all_descriptors() -> None:
+    """Connections that wait and those that are open may be more than the soft limit, which is often 1024, lets in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _heed(
@@ -105,7 +115,11 @@ async def _operated(config: Config, service: RunningService, notifier: Notifier)
 
 async def _tell(service: RunningService, notifier: Notifier) -> None:
     """Tell the service manager how it is, and once that it is ready."""
-    await service.checks.ready.wait()
+    while not service.checks.is_ready:
+        notifier.status(_line(service))
+        with trio.move_on_after(STATUS_SECONDS):
+            await service.checks.ready.wait()
+            break
     notifier.ready()
     log.info("ready", height=service.heal.sight.height)
     while True:

@@ -70,7 +70,7 @@ class PeerAddress:
         Raises:
             InvalidAddress: there is no host in it.
         """
-        place = urlsplit(text.strip()).netloc.rpartition("@")[2] if "://" in text else text.strip()
+        place = _place(text.strip())
         try:
             host, port = host_and_port(place)
         except InvalidAddress:
@@ -96,6 +96,16 @@ def _account(text: str) -> str:
     if text != text.lower():
         raise InvalidAddress(f"{text!r:.200} is not in lower case, as the network writes accounts")
     return text
+
+
+def _place(text: str) -> str:
+    """The part of a registered text that tells host and port."""
+    if "://" not in text:
+        return text
+    try:
+        return urlsplit(text).netloc.rpartition("@")[2]
+    except ValueError as error:
+        raise InvalidAddress(f"{text!r:.200} is no URL: {error}") from error
 
 
 def _only_host(place: str) -> str:
