@@ -21,6 +21,7 @@ from lep6.errors import RpcRefused
 from lep6.grpc import Address, Request, Server
 from lep6.keys import KeyKind, PrivateKey, PublicKey
 from lep6.wire.cosmos.auth import v1beta1 as auth
+from lep6.wire.cosmos.bank import v1beta1 as bank
 from lep6.wire.cosmos.base.abci import v1beta1 as abci
 from lep6.wire.cosmos.base.tendermint import v1beta1 as tendermint
 from lep6.wire.cosmos.tx import v1beta1 as tx
@@ -28,6 +29,7 @@ from lep6.wire.google import protobuf
 from lep6.wire.lumera import evmigration
 from lep6.wire.lumera.action import v1 as action
 from lep6.wire.lumera.audit import v1 as audit
+from lep6.wire.lumera.supernode import v1 as registry
 
 CHAIN_ID = "lumera-devnet-1"
 SECRET = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
@@ -41,6 +43,8 @@ BASES = (
     audit.QueryBase,
     action.QueryBase,
     auth.QueryBase,
+    bank.QueryBase,
+    registry.QueryBase,
     tendermint.ServiceBase,
     tx.ServiceBase,
     evmigration.QueryBase,

@@ -9,12 +9,15 @@ from structlog.testing import capture_logs
 
 from chain_wire import KEY, ME, NOON, Encoded, Node, a_block, a_chain, hang, in_turn, refused, slowly
 from lep6.chain.queries import PAGE_ROWS, AccountInfo
+from lep6.chain.records import Standing
 from lep6.errors import ChainUnavailable
 from lep6.keys import KeyKind, PublicKey
 from lep6.model import Action, ActionState, Block, EnforcementMode, HealOp, HealOpStatus, Page, Parameters, Ticket
 from lep6.ports import At
 from lep6.transaction import Absent, Included, Refusal
 from lep6.wire.cosmos.auth import v1beta1 as auth
+from lep6.wire.cosmos.bank import v1beta1 as bank
+from lep6.wire.cosmos.base import v1beta1 as base
 from lep6.wire.cosmos.base.abci import v1beta1 as abci
 from lep6.wire.cosmos.base.query import v1beta1 as paging
 from lep6.wire.cosmos.base.tendermint import v1beta1 as tendermint
@@ -24,6 +27,7 @@ from lep6.wire.google import protobuf
 from lep6.wire.lumera import evmigration
 from lep6.wire.lumera.action import v1 as action
 from lep6.wire.lumera.audit import v1 as audit
+from lep6.wire.lumera.supernode import v1 as registry
 
 HASH = "AB" * 32
 NOT_FOUND = Status.NOT_FOUND
@@ -57,6 +61,23 @@ def a_tx(height=90, code=0, codespace=""):
     )
 
 
+def a_supernode(*states, account=ME):
+    addresses = [registry.IpAddressHistory("old", 3), registry.IpAddressHistory("10.0.0.1:4444", 9)]
+    record = registry.SuperNode(
+        states=[registry.SuperNodeStateRecord(*state) for state in states],
+        prev_ip_addresses=addresses,
+        supernode_account=account,
+    )
+    return registry.QueryGetSuperNodeBySuperNodeAddressResponse(record)
+
+
+def a_balance(amount, denom="ulume"):
+    return bank.QueryBalanceResponse(base.Coin(denom, amount))
+
+
+ACTIVE, POSTPONED = registry.SuperNodeState.ACTIVE, registry.SuperNodeState.POSTPONED
+
+
 def a_page(*ops, next_key=b""):
     return audit.QueryHealOpsByStatusResponse(list(ops), paging.PageResponse(next_key))
 
@@ -69,6 +90,8 @@ ASKING = {
     "GetAction": lambda chain: chain.action(Ticket("42")),
     "Account": lambda chain: chain.public_key(ME),
     "AccountInfo": lambda chain: chain.queries.account_info(ME),
+    "Balance": lambda chain: chain.queries.balance(ME),
+    "GetSuperNodeBySuperNodeAddress": lambda chain: chain.queries.standing(ME),
     "MigrationRecordByNewAddress": lambda chain: chain.legacy_address(ME),
     "GetTx": lambda chain: chain.lookup(HASH),
 }
@@ -88,6 +111,20 @@ ANSWERS = [
     ("Account", auth.QueryAccountResponse(), None),
     ("AccountInfo", auth.QueryAccountInfoResponse(ACCOUNT), At(AccountInfo(12, 5), 100)),
     ("AccountInfo", auth.QueryAccountInfoResponse(auth.BaseAccount(ME)), At(AccountInfo(0, 0), 100)),
+    ("Balance", a_balance("0"), At(0, 100)),
+    ("Balance", a_balance("9" * 78), At(int("9" * 78), 100)),
+    (
+        "GetSuperNodeBySuperNodeAddress",
+        a_supernode((ACTIVE, 3, ""), (POSTPONED, 9, "late"), (ACTIVE, 9, "back")),
+        Standing("10.0.0.1:4444", "active", "back"),
+    ),
+    (
+        "GetSuperNodeBySuperNodeAddress",
+        a_supernode((registry.SuperNodeState(99), 3, "")),
+        Standing("10.0.0.1:4444", "state 99", ""),
+    ),
+    ("GetSuperNodeBySuperNodeAddress", a_supernode(), Standing("10.0.0.1:4444", "unspecified", "")),
+    ("GetSuperNodeBySuperNodeAddress", a_supernode((ACTIVE, 3, ""), account="lumera1other"), None),
     (
         "MigrationRecordByNewAddress",
         evmigration.QueryMigrationRecordByNewAddressResponse(evmigration.MigrationRecord("lumera1old", ME, 1, 2)),
@@ -120,6 +157,7 @@ ABSENCES = [
     ("GetAction", "failed to get action by ID", At(None, 100)),
     ("Account", f"account {ME} not found", None),
     ("AccountInfo", f"account {ME} not found", At(None, 100)),
+    ("GetSuperNodeBySuperNodeAddress", "supernode not found", None),
     ("MigrationRecordByNewAddress", "not found", None),
     ("GetTx", f"tx not found: {HASH}", At(Absent(), 100)),
 ]
@@ -178,6 +216,12 @@ async def test_rubbish_is_no_answer(method, rubbish, autojump_clock):
         ("GetAction", action.QueryGetActionResponse(an_action(action_id="43"))),
         ("GetAction", action.QueryGetActionResponse(an_action(action_id=""))),
         ("GetAction", action.QueryGetActionResponse(an_action(action_type=action.ActionType.SENSE))),
+        ("Balance", bank.QueryBalanceResponse()),
+        ("Balance", a_balance("7", "uatom")),
+        ("Balance", a_balance("")),
+        ("Balance", a_balance("-7")),
+        ("Balance", a_balance("7.5")),
+        ("Balance", a_balance("9" * 79)),
         ("Account", auth.QueryAccountResponse(protobuf.Any(PACKED.type_url, b"\xff"))),
         ("Account", auth.QueryAccountResponse(protobuf.Any("/cosmos.vesting.v1beta1.X", b"\x0a\x02\x0a"))),
     ],
@@ -186,6 +230,12 @@ async def test_an_answer_that_makes_no_sense_is_none(method, answer, autojump_cl
     async with a_chain(Node(answers={method: answer})) as chain:
         with pytest.raises(ChainUnavailable):
             await ASKING[method](chain)
+
+
+@pytest.mark.parametrize("is_syncing", [False, True])
+async def test_a_node_tells_whether_it_is_catching_up(is_syncing, autojump_clock):
+    async with a_chain(Node(answers={"GetSyncing": tendermint.GetSyncingResponse(is_syncing)})) as chain:
+        assert await chain.queries.is_syncing() is is_syncing
 
 
 @pytest.mark.parametrize("seconds", [-(2**63), -(10**12), 253_402_300_800, 2**63 - 1])
@@ -217,6 +267,7 @@ async def test_each_is_asked_for_what_is_wanted(autojump_clock):
     assert one.asked("GetAction") == [action.QueryGetActionRequest("42")]
     assert one.asked("Account") == [auth.QueryAccountRequest(ME)]
     assert one.asked("AccountInfo") == [auth.QueryAccountInfoRequest(ME)]
+    assert one.asked("Balance") == [bank.QueryBalanceRequest(ME, "ulume")]
     assert one.asked("MigrationRecordByNewAddress") == [evmigration.QueryMigrationRecordByNewAddressRequest(ME)]
     assert one.asked("GetTx") == [tx.GetTxRequest(HASH)]
     (listing,) = one.asked("HealOpsByStatus")

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from lep6.chain import records
 from lep6.chain.classify import Answer, answer_of, refusal_of
+from lep6.chain.gas import DENOM
 from lep6.chain.nodes import LATEST_BLOCK, Nodes, QueryRefused
 from lep6.errors import ChainUnavailable, InvalidMessage
 from lep6.keys import PublicKey
@@ -16,6 +17,7 @@ from lep6.observe import get_logger
 from lep6.ports import At
 from lep6.transaction import Absent, Found, Included
 from lep6.wire.cosmos.auth import v1beta1 as auth
+from lep6.wire.cosmos.bank import v1beta1 as bank
 from lep6.wire.cosmos.base.query import v1beta1 as paging
 from lep6.wire.cosmos.base.tendermint import v1beta1 as tendermint
 from lep6.wire.cosmos.tx import v1beta1 as tx
@@ -116,6 +118,21 @@ class Queries:
             return At(None, reply.height)
         return At(AccountInfo(reply.value.info.account_number, reply.value.info.sequence), reply.height)
 
+    async def balance(self, address: str) -> At[int]:
+        """What an account has, in ulume. Of one that the chain does not know, 0."""
+        request = bank.QueryBalanceRequest(address=address, denom=DENOM)
+        reply = await self._ask("/cosmos.bank.v1beta1.Query/Balance", request, bank.QueryBalanceResponse)
+        coin = reply.value.balance
+        if coin is None:
+            raise ChainUnavailable("the answer has no balance")
+        return At(_read(lambda: records.amount(coin)), reply.height)
+
+    async def is_syncing(self) -> bool:
+        """Whether the answering node is still catching up with the chain."""
+        path = "/cosmos.base.tendermint.v1beta1.Service/GetSyncing"
+        reply = await self._ask(path, tendermint.GetSyncingRequest(), tendermint.GetSyncingResponse)
+        return reply.value.syncing
+
     async def public_key(self, address: str, /) -> PublicKey | None:
         """See `Accounts.public_key`."""
         request = auth.QueryAccountRequest(address=address)
@@ -139,12 +156,21 @@ class Queries:
 
     async def supernode(self, account: str, /) -> Supernode | None:
         """See `Registrations.supernode`."""
+        record = await self._supernode(account)
+        return records.supernode(record) if record is not None else None
+
+    async def standing(self, account: str) -> records.Standing | None:
+        """How the supernode of an account is registered; `None` when there is none."""
+        record = await self._supernode(account)
+        return records.standing(record) if record is not None else None
+
+    async def _supernode(self, account: str) -> registry.SuperNode | None:
         request = registry.QueryGetSuperNodeBySuperNodeAddressRequest(supernode_address=account)
         path = "/lumera.supernode.v1.Query/GetSuperNodeBySuperNodeAddress"
         reply = await self._find(path, request, registry.QueryGetSuperNodeBySuperNodeAddressResponse)
         record = reply.value.supernode if reply.value is not None else None
         # A record of another account does not stand for this one.
-        return records.supernode(record) if record is not None and record.supernode_account == account else None
+        return record if record is not None and record.supernode_account == account else None
 
     async def is_account(self, address: str, /) -> bool:
         """See `Registrations.is_account`."""

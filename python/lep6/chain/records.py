@@ -1,12 +1,17 @@
 """The chain's records as lep6's values."""
 
-from typing import Final
+import re
+from typing import Final, final
 
+from attrs import frozen
+
+from lep6.chain.gas import DENOM
 from lep6.errors import InvalidKey, InvalidMessage
 from lep6.keys import PublicKey, unpack_key
 from lep6.model import Action, ActionState, EnforcementMode, HealOp, HealOpStatus, Parameters, Supernode, Ticket
 from lep6.protobuf import parse
 from lep6.wire.cosmos.auth import v1beta1 as auth
+from lep6.wire.cosmos.base import v1beta1 as base
 from lep6.wire.cosmos.vesting import v1beta1 as vesting
 from lep6.wire.google import protobuf
 from lep6.wire.lumera.action import v1 as action
@@ -16,6 +21,21 @@ from lep6.wire.lumera.supernode import v1 as registry
 BASE_ACCOUNT: Final = "/cosmos.auth.v1beta1.BaseAccount"
 BASE_VESTING: Final = "/cosmos.vesting.v1beta1.BaseVestingAccount"
 VESTING: Final = "/cosmos.vesting."
+AMOUNT: Final = re.compile(r"[0-9]{1,78}")
+"""As the chain writes an amount: at most 256 bits."""
+
+
+@final
+@frozen
+class Standing:
+    """How a supernode is registered."""
+
+    address: str
+    """As `Supernode.address`."""
+    state: str
+    """The name of its state: `active`, `postponed` and so on; `state 9` for one that this lep6 does not know."""
+    reason: str
+    """Why it is in this state, where the chain says so."""
 
 
 def heal_op(record: audit.HealOp) -> HealOp:
@@ -78,6 +98,24 @@ def supernode(record: registry.SuperNode) -> Supernode:
     """A supernode. Of its addresses the one with the greatest height counts, the first of several such."""
     newest = max(record.prev_ip_addresses, key=lambda entry: entry.height, default=None)
     return Supernode(record.supernode_account, newest.address if newest is not None else "")
+
+
+def standing(record: registry.SuperNode) -> Standing:
+    """How a supernode is registered. The last of its states counts."""
+    last = record.states[-1] if record.states else registry.SuperNodeStateRecord()
+    name = registry.SuperNodeState(int(last.state)).name
+    return Standing(supernode(record).address, name.lower() if name else f"state {int(last.state)}", last.reason)
+
+
+def amount(coin: base.Coin) -> int:
+    """How much a coin is, in ulume.
+
+    Raises:
+        InvalidMessage: it is another coin, or no amount.
+    """
+    if coin.denom != DENOM or not AMOUNT.fullmatch(coin.amount):
+        raise InvalidMessage(f"{coin.amount!r:.40} of {coin.denom!r:.40} is no amount of {DENOM}")
+    return int(coin.amount)
 
 
 def public_key(packed: protobuf.Any | None) -> PublicKey | None:

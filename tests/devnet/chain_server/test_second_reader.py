@@ -32,6 +32,7 @@ from lep6.wire.cosmos.base.tendermint.v1beta1 import GetLatestBlockRequest, GetL
 AUDIT = "lumera.audit.v1.Query"
 SUPERNODES = "lumera.supernode.v1.Query"
 AUTH = "cosmos.auth.v1beta1.Query"
+BANK = "cosmos.bank.v1beta1.Query"
 TX = "cosmos.tx.v1beta1.Service"
 NODE = "cosmos.base.tendermint.v1beta1.Service"
 MOVED = address("moved")
@@ -137,6 +138,13 @@ ANSWERS = [
     ),
     (f"{AUTH}/AccountInfo", {"address": HEALER.address}, {"info": {"address": HEALER.address}}),
     (f"{AUTH}/AccountInfo", {"address": MOVED}, {"info": {"address": MOVED, "account_number": "7", "sequence": "9"}}),
+    (f"{BANK}/Balance", {"address": MOVED, "denom": "ulume"}, {"balance": {"denom": "ulume", "amount": "5"}}),
+    (f"{BANK}/Balance", {"address": MOVED, "denom": "uatom"}, {"balance": {"denom": "uatom", "amount": "0"}}),
+    (
+        f"{BANK}/Balance",
+        {"address": address("nobody"), "denom": "ulume"},
+        {"balance": {"denom": "ulume", "amount": "0"}},
+    ),
     (
         "lumera.evmigration.Query/MigrationRecordByNewAddress",
         {"new_address": MOVED},
@@ -250,6 +258,8 @@ REFUSALS = [
     (f"{AUTH}/Account", {"address": NOBODY}, "NOT_FOUND", f"account {NOBODY} not found"),
     (f"{AUTH}/AccountInfo", {"address": ""}, "INVALID_ARGUMENT", "address cannot be empty"),
     (f"{AUTH}/AccountInfo", {"address": "lumera1x"}, "UNKNOWN", ""),
+    (f"{BANK}/Balance", {"address": "lumera1x", "denom": "ulume"}, "INVALID_ARGUMENT", "invalid address: "),
+    (f"{BANK}/Balance", {"address": NOBODY, "denom": "?"}, "INVALID_ARGUMENT", "invalid denom: ?"),
     ("lumera.evmigration.Query/MigrationRecordByNewAddress", {"new_address": NOBODY}, "NOT_FOUND", "migration record"),
     ("cosmos.upgrade.v1beta1.Query/ModuleVersions", {"module_name": "x"}, "UNKNOWN", "x/upgrade: "),
     (f"{TX}/GetTx", {"hash": "ab" * 32}, "NOT_FOUND", f"tx not found: {'AB' * 32}"),

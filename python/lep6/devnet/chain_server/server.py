@@ -12,6 +12,7 @@ from lep6.devnet.chain import Chain
 from lep6.devnet.chain_server.accounts import Accounts, Migrations
 from lep6.devnet.chain_server.admin import Admin
 from lep6.devnet.chain_server.audit import Audit
+from lep6.devnet.chain_server.bank import Balances
 from lep6.devnet.chain_server.block_clock import DEFAULT_SECONDS, BlockClock
 from lep6.devnet.chain_server.faults import ALL, Fault, Faults, Unavailable
 from lep6.devnet.chain_server.front import Front
@@ -64,6 +65,7 @@ class ChainServer:
             Actions(),
             SuperNodes(),
             Accounts(),
+            Balances(),
             Migrations(),
             Transactions(chain, self.faults),
             self.node,
