@@ -8,6 +8,7 @@ import trio
 from attrs import define
 from grpclib.const import Cardinality, Status
 
+from lep6.artefact_stream.response import Response
 from lep6.errors import FetchFailed, FetchFailure, Lep6Error, RpcError, RpcRefused
 from lep6.grpc import Call, Channel
 from lep6.model import HealOp
@@ -32,7 +33,7 @@ _STATUS_KINDS: Final = {
 }
 """By the status of a refusal; any other is REFUSED. (A Go healer says NOT_FOUND when its own chain node is away.)"""
 
-_Stream = Call[wire.ServeReconstructedArtefactsRequest, wire.ServeReconstructedArtefactsResponse]
+_Stream = Call[wire.ServeReconstructedArtefactsRequest, Response]
 
 
 @final
@@ -71,7 +72,7 @@ def _request(channel: Channel) -> _Stream:
         PATH,
         Cardinality.UNARY_STREAM,
         wire.ServeReconstructedArtefactsRequest,
-        wire.ServeReconstructedArtefactsResponse,
+        Response,
     )
 
 
@@ -85,7 +86,7 @@ class _Chunks:
         self._stall_seconds = stall_seconds
         self._total = 0
         self._received = 0
-        self._last: wire.ServeReconstructedArtefactsResponse | None = None
+        self._last: Response | None = None
         self._is_whole = False
         self._failure: FetchFailed | None = None
 
@@ -118,7 +119,7 @@ class _Chunks:
             self._is_whole = True
         return message.chunk
 
-    async def _next(self) -> wire.ServeReconstructedArtefactsResponse | None:
+    async def _next(self) -> Response | None:
         try:
             with trio.fail_after(self._stall_seconds):
                 return await self._call.recv_message()
@@ -127,7 +128,7 @@ class _Chunks:
         except trio.TooSlowError as error:
             raise self._wrong(FetchFailure.STALLED, f"{self._stall_seconds:g} s without a chunk") from error
 
-    def _check(self, message: wire.ServeReconstructedArtefactsResponse) -> None:
+    def _check(self, message: Response) -> None:
         if not self._received:
             self._total = message.total_size
             if not 0 < self._total <= self._size_bound:

@@ -13,6 +13,7 @@ from attrs import define, field
 from grpclib.const import Status
 
 from lep6 import _core
+from lep6.artefact_stream.response import Response
 from lep6.cascade.staging import Staged, open_staged
 from lep6.errors import ChainUnavailable, InvalidArtefact, RpcRefused
 from lep6.grpc import Request, ServiceBase
@@ -59,7 +60,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
 
     async def serve_reconstructed_artefacts(
         self, message: wire.ServeReconstructedArtefactsRequest
-    ) -> AsyncGenerator[wire.ServeReconstructedArtefactsResponse, None]:
+    ) -> AsyncGenerator[Response, None]:
         """Stream the file of an op. What is refused, and how, is in docs/formats.md, "Artefact stream"."""
         if not message.heal_op_id:
             raise RpcRefused(Status.INVALID_ARGUMENT, "the request names no heal op")
@@ -75,7 +76,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
                     yield await self._next(served, op)
         log.info("artefacts_served", op_id=op.op_id, ticket=op.ticket, verifier=caller, bytes=staged.manifest.size)
 
-    async def _next(self, served: "_Served", op: HealOp) -> wire.ServeReconstructedArtefactsResponse:
+    async def _next(self, served: "_Served", op: HealOp) -> Response:
         try:
             return await self.blocking.run(served.next_message)
         except RpcRefused:
@@ -162,7 +163,7 @@ class _Served:
         """Whether the last message was made."""
         return self._sent == self._size
 
-    def next_message(self) -> wire.ServeReconstructedArtefactsResponse:
+    def next_message(self) -> Response:
         """The next message of the stream."""
         try:
             chunk = self._file.read(min(self._chunk_size, self._size - self._sent))
@@ -175,7 +176,7 @@ class _Served:
         self._hasher.update(chunk)
         if self.is_over and self._hasher.digest() != self._digest:
             raise _damaged(self._op, "its hash is not that of its manifest")
-        return wire.ServeReconstructedArtefactsResponse(chunk=chunk, total_size=total_size, is_last=self.is_over)
+        return Response(chunk=chunk, total_size=total_size, is_last=self.is_over)
 
 
 def _nothing(op: HealOp) -> RpcRefused:

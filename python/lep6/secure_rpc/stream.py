@@ -22,6 +22,9 @@ PEER_PAYLOAD: Final = 4072
 """Plaintext bytes of a record to a Go peer, whose reader takes larger ones, but slowly."""
 OUR_PAYLOAD: Final = (128 << 10) + 9
 """The same to a peer of ours: one HTTP/2 frame fits in, with its head."""
+SEAL_SIZE: Final = 2 * OUR_PAYLOAD
+"""Most plaintext bytes sealed at a time: the peer has the first of them while the next are sealed, and memory of this
+size is used again, where the system would hand out that of a whole chunk anew each time."""
 PEER_LIMITS: Final = Limits()
 OUR_LIMITS: Final = Limits(max_frame=128 << 10, stream_window=32 << 20)
 """HTTP/2 between two of ours."""
@@ -33,7 +36,7 @@ class AltsStream(trio.abc.Stream):
 
     Until the first record of the peer has opened, all that is known is that somebody has its message: that can be
     replayed. From then on the peer is the one that it says it is. A record that is not the peer's ends the connection
-    at once, and the error says why. Sealing and opening is done in place, a quarter of a MiB at a time.
+    at once, and the error says why. Sealing and opening is done in the task, a quarter of a MiB at a time.
     """
 
     def __init__(self, transport: trio.abc.Stream, session: Session, *, confirm_by: float = math.inf) -> None:
@@ -42,6 +45,7 @@ class AltsStream(trio.abc.Stream):
         self.session = session
         self._confirm_by = confirm_by
         payload = OUR_PAYLOAD if session.peer.is_ours else PEER_PAYLOAD
+        self._piece = SEAL_SIZE // payload * payload
         self._sealer = _core.RecordSealer(session.key, from_client=session.is_client, payload=payload)
         self._opener = _core.RecordOpener(session.key, from_client=not session.is_client)
         self._arrived = session.surplus
@@ -79,14 +83,16 @@ class AltsStream(trio.abc.Stream):
         self._check()
         self._is_sending = True
         try:
-            await self.transport.send_all(self._sealed(data))
+            with memoryview(data) as view:
+                for at in range(0, len(view) or 1, self._piece):
+                    await self.transport.send_all(self._sealed(view[at : at + self._piece]))
         except BaseException:
             self._failure = self._failure or "a send was broken off"
             raise
         finally:
             self._is_sending = False
 
-    def _sealed(self, data: bytes | bytearray | memoryview) -> bytes:
+    def _sealed(self, data: memoryview) -> bytes:
         try:
             return self._sealer.seal(data)
         except InvalidRecord as error:
