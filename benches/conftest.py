@@ -1,9 +1,13 @@
 """What the benches work on, and the table of ratios at their end."""
 
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import blake3
@@ -12,10 +16,17 @@ import trio
 from attrs import frozen
 
 from lep6 import _core
+from lep6.cascade.staging import ID_FILES, MANIFEST, RECONSTRUCTED, SYMBOLS, VERSION, Manifest
+from lep6.cascade.text import to_base64
+from lep6.model import Ticket
 from world import noise
 
 SIZE = 64 << 20
+STREAM_CHUNKS = 256
+"""Of a MiB each: what goes between two processes."""
 ROUNDS = 3
+PEERS = Path(__file__).parent / "peers"
+TICKS = os.sysconf("SC_CLK_TCK")
 RESULTS = pytest.StashKey[list]()
 
 
@@ -89,6 +100,92 @@ def measure_async(measure):
         return measure(job, "lep6", lambda directory: trio.run(work, directory))
 
     return measure_async
+
+
+class Pair:
+    """A server and a client, each in a process of its own."""
+
+    def __init__(self, server, client):
+        self._processes = (server, client)
+
+    def do(self, *words):
+        """Let the client do something and wait for its answer."""
+        client = self._processes[1]
+        client.stdin.write(" ".join(map(str, words)) + "\n")
+        client.stdin.flush()
+        return json.loads(client.stdout.readline())
+
+    def processor(self):
+        """Processor seconds that both have used until now."""
+        stats = [Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2] for process in self._processes]
+        return sum(int(number) for stat in stats for number in stat.split()[11:13]) / TICKS
+
+
+@contextmanager
+def a_peer(kind, *arguments):
+    command = [sys.executable, str(PEERS / f"{kind}_peer.py"), *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def a_pair():
+    """Makes pairs of a kind, which is the name of a program among the peers."""
+
+    @contextmanager
+    def a_pair(kind, *options):
+        with ExitStack() as stack:
+            server, port = stack.enter_context(a_peer(kind, "serve", *options))
+            client, _ = stack.enter_context(a_peer(kind, "call", port, *options))
+            yield Pair(server, client)
+
+    return a_pair
+
+
+@pytest.fixture
+def measure_pair(benchmark):
+    """Times what a pair does with some words; gives the result of the last round."""
+
+    def measure_pair(job, by, pair, *words):
+        benchmark.group = job
+        processor = []
+
+        def timed():
+            begun = pair.processor()
+            result = pair.do(*words)
+            processor.append(pair.processor() - begun)
+            return result
+
+        result = benchmark.pedantic(timed, rounds=ROUNDS, warmup_rounds=1)
+        benchmark.extra_info.update(by=by, processor=min(processor))
+        return result
+
+    return measure_pair
+
+
+@pytest.fixture(scope="session")
+def staging(tmp_path_factory):
+    """The root of a staging whose file has the size of what goes between processes."""
+    root = tmp_path_factory.mktemp("staging")
+    directory = root / "1"
+    directory.mkdir()
+    file = directory / RECONSTRUCTED
+    with file.open("wb") as output:
+        for number in range(STREAM_CHUNKS):
+            output.write(number.to_bytes(8, "big") * (1 << 17))
+    for values, index in (SYMBOLS, ID_FILES):
+        _core.PackWriter(directory / values).finish(directory / index)
+    digest = to_base64(_core.hash_file(file, _core.Job()))
+    manifest = Manifest(VERSION, "1", Ticket("1"), STREAM_CHUNKS << 20, digest, 0, 0, 0, (), "0" * 16)
+    (directory / MANIFEST).write_bytes(manifest.to_json())
+    return root
 
 
 @pytest.hookimpl(wrapper=True)

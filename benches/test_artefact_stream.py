@@ -1,26 +1,13 @@
 """Streams and calls over loopback, both ends as processes: lep6 against grpclib and grpcio at the same work."""
 
-import json
-import os
-import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
-from lep6 import _core
-from lep6.cascade.staging import ID_FILES, MANIFEST, RECONSTRUCTED, SYMBOLS, VERSION, Manifest
-from lep6.cascade.text import to_base64
-from lep6.model import Ticket
-
-PEERS = Path(__file__).parent / "peers"
 MIB = 1 << 20
 SIZE = 256 * MIB
 CALLS = 1600
 AT_ONCE = 16
-ROUNDS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 
 KINDS = {
     "lep6": ("lep6", 16 << 10),
@@ -35,47 +22,6 @@ STREAM = f"stream of {SIZE // MIB} MiB in chunks of 1 MiB"
 ONE_BY_ONE = f"{CALLS} calls, one at a time"
 MANY = f"{CALLS} calls, {AT_ONCE} at a time"
 FETCH = f"artefact stream of {SIZE // MIB} MiB from disk"
-
-
-class Peers:
-    """A server and a client, each in a process of its own."""
-
-    def __init__(self, server, client):
-        self._processes = (server, client)
-
-    def do(self, *words):
-        """Let the client do something and wait for its answer."""
-        client = self._processes[1]
-        client.stdin.write(" ".join(map(str, words)) + "\n")
-        client.stdin.flush()
-        return json.loads(client.stdout.readline())
-
-    def processor(self):
-        """Processor seconds that both have used until now."""
-        stats = [Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2] for process in self._processes]
-        return sum(int(number) for stat in stats for number in stat.split()[11:13]) / TICKS
-
-
-@contextmanager
-def a_peer(kind, *arguments):
-    command = [sys.executable, str(PEERS / f"{kind}_peer.py"), *map(str, arguments)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process, json.loads(process.stdout.readline())
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-@contextmanager
-def peers(kind, *options):
-    with ExitStack() as stack:
-        server, port = stack.enter_context(a_peer(kind, "serve", *options))
-        client, _ = stack.enter_context(a_peer(kind, "call", port, *options))
-        yield Peers(server, client)
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +52,9 @@ def table(measured):
 
 
 @pytest.fixture
-def measure(benchmark, measured):
+def measure(benchmark, measure_pair, measured):
     def measure(job, kind, pair, *words):
-        benchmark.group = job
-        processor = []
-
-        def timed():
-            begun = pair.processor()
-            result = pair.do(*words)
-            processor.append(pair.processor() - begun)
-            return result
-
-        result = benchmark.pedantic(timed, rounds=ROUNDS, warmup_rounds=1)
-        benchmark.extra_info.update(by=kind, processor=min(processor))
+        result = measure_pair(job, kind, pair, *words)
         if benchmark.enabled:
             measured[job, kind] = benchmark.stats.stats.min
         return result
@@ -127,8 +63,8 @@ def measure(benchmark, measured):
 
 
 @pytest.fixture(scope="module")
-def pair(request):
-    with peers(*KINDS[request.param]) as pair:
+def pair(request, a_pair):
+    with a_pair(*KINDS[request.param]) as pair:
         yield request.param, pair
 
 
@@ -151,25 +87,7 @@ def test_calls_at_once(measure, pair):
     assert measure(MANY, *pair, "calls", CALLS, AT_ONCE) == CALLS
 
 
-@pytest.fixture(scope="module")
-def staging(tmp_path_factory):
-    """The root of a staging whose file has the size of the streams."""
-    root = tmp_path_factory.mktemp("staging")
-    directory = root / "1"
-    directory.mkdir()
-    file = directory / RECONSTRUCTED
-    with file.open("wb") as output:
-        for number in range(SIZE // MIB):
-            output.write(number.to_bytes(8, "big") * (MIB // 8))
-    for values, index in (SYMBOLS, ID_FILES):
-        _core.PackWriter(directory / values).finish(directory / index)
-    digest = to_base64(_core.hash_file(file, _core.Job()))
-    manifest = Manifest(VERSION, "1", Ticket("1"), SIZE, digest, 0, 0, 0, (), "0" * 16)
-    (directory / MANIFEST).write_bytes(manifest.to_json())
-    return root
-
-
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OTHERS])
-def test_a_file_from_disk(measure, staging, kind):
-    with peers(*KINDS[kind], staging) as pair:
+def test_a_file_from_disk(measure, a_pair, staging, kind):
+    with a_pair(*KINDS[kind], staging) as pair:
         assert measure(FETCH, kind, pair, "fetch") == SIZE

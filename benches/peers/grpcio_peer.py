@@ -1,12 +1,15 @@
-"""Both ends on grpcio's own synchronous API, with protobuf's own messages."""
+"""Both ends on grpcio's own synchronous API, with protobuf's own messages. Option: a file to serve in place of memory,
+hashed on its way out."""
 
 from concurrent import futures
+from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from peer import CHECK, CHUNK, CHUNKS, METHOD, main, tell, wait_for_the_end
 
 import grpc
+from lep6 import _core
 
 FIELDS = {
     "ServeReconstructedArtefactsRequest": [("heal_op_id", "UINT64"), ("verifier_account", "STRING")],
@@ -33,13 +36,26 @@ def send_chunks(*_):
         yield Response(chunk=CHUNK)
 
 
+def send_file(file):
+    def send(*_):
+        hasher = _core.Hasher()
+        with file.open("rb") as opened:
+            while chunk := opened.read(len(CHUNK)):
+                hasher.update(chunk)
+                yield Response(chunk=chunk)
+        hasher.digest()
+
+    return send
+
+
 def check(*_):
     return HealthCheckResponse(status=HealthCheckResponse.SERVING)
 
 
-def serve(_):
+def serve(options):
+    send = send_file(Path(options[0])) if options else send_chunks
     handlers = {
-        METHOD: grpc.unary_stream_rpc_method_handler(send_chunks, Request.FromString, Response.SerializeToString),
+        METHOD: grpc.unary_stream_rpc_method_handler(send, Request.FromString, Response.SerializeToString),
         CHECK: grpc.unary_unary_rpc_method_handler(
             check, HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString
         ),
@@ -61,6 +77,18 @@ def stream(port, _):
         return sum(len(message.chunk) for message in method(Request(heal_op_id=1)))
 
 
+def fetch(port, _):
+    """What a verifier does with a file, in plaintext."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        method = channel.unary_stream(METHOD, Request.SerializeToString, Response.FromString)
+        hasher, size = _core.Hasher(), 0
+        for message in method(Request(heal_op_id=1)):
+            hasher.update(message.chunk)
+            size += len(message.chunk)
+        hasher.digest()
+        return size
+
+
 def calls(port, _, number, at_once):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, futures.ThreadPoolExecutor(at_once) as pool:
         method = channel.unary_unary(CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString)
@@ -71,4 +99,4 @@ def calls(port, _, number, at_once):
         return sum(pool.map(call_on, range(at_once)))
 
 
-main(serve, {"stream": stream, "calls": calls})
+main(serve, {"stream": stream, "fetch": fetch, "calls": calls})

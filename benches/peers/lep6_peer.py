@@ -6,27 +6,13 @@ from pathlib import Path
 import trio
 from grpclib.const import Cardinality
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from peer import CHECK, CHUNK, CHUNKS, METHOD, main, tell, wait_for_the_end
+from heal_op import FromMemory, OneOp, heal_op
+from peer import CHECK, METHOD, main, tell, wait_for_the_end
 
 from lep6.artefact_stream import ArtefactClient, ArtefactService
 from lep6.blocking import Threads
-from lep6.grpc import Health, Limits, Server, ServiceBase, open_channel
-from lep6.model import HealOp, HealOpStatus, Ticket
-from lep6.ports import At
+from lep6.grpc import Health, Limits, Server, open_channel
 from lep6.wire import supernode as wire
-
-OP = HealOp(1, Ticket("1"), "healer", ("verifier",), HealOpStatus.HEALER_REPORTED)
-
-
-class FromMemory(ServiceBase, wire.SelfHealingServiceBase):
-    async def serve_reconstructed_artefacts(self, _):
-        for _ in range(CHUNKS):
-            yield wire.ServeReconstructedArtefactsResponse(CHUNK)
-
-
-class OneOp:
-    async def heal_op(self, _, /):
-        return At(OP, 1)
 
 
 class Anybody:
@@ -40,7 +26,9 @@ def limits_of(options):
 
 def serve(options):
     if options[1:]:
-        streams = ArtefactService("healer", Path(options[1]), OneOp(), Anybody(), Threads(2))
+        streams = ArtefactService(
+            "healer", Path(options[1]), OneOp(heal_op("healer", "verifier", root=options[1])), Anybody(), Threads(2)
+        )
     else:
         streams = FromMemory()
 
@@ -79,7 +67,7 @@ def stream(port, options):
 def fetch(port, options):
     async def run():
         client = ArtefactClient("verifier", lambda _: connected(port, options))
-        async with client.open(OP, size_bound=1 << 30) as chunks:
+        async with client.open(heal_op("healer", "verifier"), size_bound=1 << 30) as chunks:
             return sum([len(chunk) async for chunk in chunks])
 
     return trio.run(run)

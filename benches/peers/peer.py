@@ -1,7 +1,7 @@
 """What the peers of the benches have in common: how they are spoken to, and what they send.
 
 <kind>_peer.py serve [OPTIONS]      prints its port, serves until its input ends
-<kind>_peer.py call PORT [OPTIONS]  does what it reads, line by line, and answers: `stream`, `calls NUMBER AT_ONCE`
+<kind>_peer.py call PORT [OPTIONS]  does what it reads, line by line, and answers: `stream`, `calls NUMBER AT_ONCE`, ...
 """
 
 import json
