@@ -1,6 +1,6 @@
 """How many bytes a second the heal may move over the network, in and out together."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import final
 
@@ -102,6 +102,8 @@ class ThrottledArtefacts(ServiceBase, wire.SelfHealingServiceBase):
 
     inner: ArtefactService
     throttle: Throttle
+    served: Callable[[int], object] = lambda _: None
+    """Hears how many bytes have left."""
 
     @property
     def reply_seconds(self) -> float:  # type: ignore[override] # read alone
@@ -116,3 +118,4 @@ class ThrottledArtefacts(ServiceBase, wire.SelfHealingServiceBase):
             async for reply in replies:
                 await self.throttle.spend(len(reply.chunk))
                 yield reply
+                self.served(len(reply.chunk))

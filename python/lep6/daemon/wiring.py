@@ -78,7 +78,7 @@ def wire(parts: Parts) -> RunningService:
     served = ArtefactService(
         heal.ledger.account, heal.disk.root, heal.sight, HandshakeIdentity(), blocking, damaged=heal.suspect
     )
-    artefacts = ThrottledArtefacts(served, throttle)
+    artefacts = ThrottledArtefacts(served, throttle, lambda count: parts.metrics.moved("served", count))
     checks = Checks()
     service = RunningService(
         config=config,
