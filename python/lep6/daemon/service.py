@@ -26,7 +26,7 @@ from lep6.heal.ledger import Ledger
 from lep6.keys import PrivateKey
 from lep6.observe import Progress, Unwatched, get_logger
 from lep6.ports import Blocking, Clock, Network
-from lep6.secure_rpc import Connect
+from lep6.secure_rpc import Connect, Door
 
 log = get_logger("daemon")
 
@@ -122,7 +122,7 @@ async def open_service(
         log.info("started", account=account, healing=config.healing.name.lower(), chain_id=config.lumera.chain_id)
         async with (
             _guarded(service.guard),
-            service.door.serving(listeners, drain_seconds=stop * FAREWELL_PART),
+            _served(service.door, listeners, drain_seconds=stop * FAREWELL_PART),
             service.heal.running(),
         ):
             yield service
@@ -144,6 +144,21 @@ async def _listen(config: Config) -> Sequence[trio.abc.Listener[Any]]:
             f"port {config.listen_port} of {config.listen_host} is taken: does a Go supernode run from this file?"
             " Verifiers dial this port, so lep6 has to own it, or a host has to hand in its connections"
         ) from error
+
+
+@asynccontextmanager
+async def _served(
+    door: Door, listeners: Sequence[trio.abc.Listener[Any]], *, drain_seconds: float
+) -> AsyncIterator[None]:
+    """Let callers in while the block runs, then let those end who are in. The host's connections it ends itself."""
+    if listeners:
+        async with door.serving(listeners, drain_seconds=drain_seconds):
+            yield
+    else:
+        try:
+            yield
+        finally:
+            await door.server.drain(drain_seconds)
 
 
 @asynccontextmanager
