@@ -35,10 +35,14 @@ class ServiceThread:
         self._opener = opener
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._stopping: trio.Event | None = None
+        self._is_begun = False
         self._is_stopped = False
-        self._calls: trio.MemorySendChannel[Callable[[RunningService], Awaitable[None]]] | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        # Used on the loop alone.
+        self._scope: trio.CancelScope | None = None
+        """While the service is being opened."""
+        self._stopping = trio.Event()
+        self._running: tuple[RunningService, trio.Nursery] | None = None
 
     def start(self) -> Future[None]:
         """Begin; the future is done when the service is open.
@@ -46,15 +50,25 @@ class ServiceThread:
         Raises:
             RuntimeError: it was started before.
         """
-        self._thread.start()
+        with self._lock:
+            if self._is_begun:
+                raise RuntimeError("it was started before")
+            self._is_begun = True
+            if not self._is_stopped:
+                self._thread.start()
         return self.started
 
     def stop(self) -> Future[None]:
-        """Stop in order; the future is done when the thread is over. It may be called again, and before `start`."""
+        """Stop in order; the future is done when the thread is over. What is still being opened is broken off.
+
+        It may be called again, and before `start`, which then begins nothing.
+        """
         with self._lock:
-            self._is_stopped = True
-            if self._token is not None and self._stopping is not None:
-                _soon(self._token, self._stopping.set)
+            is_first, self._is_stopped = not self._is_stopped, True
+            if self._token is not None:
+                _soon(self._token, self._stop)
+            elif is_first and not self._is_begun:
+                self._end(None)
         return self.ended
 
     def call(self, work: Callable[[RunningService], Awaitable[T]]) -> Future[T]:
@@ -65,17 +79,18 @@ class ServiceThread:
         future: Future[T] = Future()
         call = _Call(work, future)
         with self._lock:
-            token, calls = self._token, self._calls
-        if token is None or calls is None:
-            future.set_exception(NotRunning("the heal service does not run"))
-            return future
+            token = self._token
 
         def hand_over() -> None:
-            try:
-                calls.send_nowait(call.run)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self._running is None:
                 call.lose()
+            else:
+                service, nursery = self._running
+                nursery.start_soon(call.run, service)
 
+        if token is None:
+            call.lose()
+            return future
         future.add_done_callback(lambda _: _soon(token, call.cancel))
         try:
             token.run_sync_soon(hand_over)
@@ -87,38 +102,38 @@ class ServiceThread:
         try:
             trio.run(self._serve)
         except BaseException as error:  # noqa: BLE001 # it goes to whoever waits
-            found = _single(error)
-            if not self.started.done():
-                self.started.set_exception(found)
-            self.ended.set_exception(found)
+            self._end(_single(error))
         else:
-            if not self.started.done():
-                self.started.set_exception(NotRunning("it was stopped before it had started"))
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self.started.done():
+            self.started.set_exception(error or NotRunning("it was stopped before it had started"))
+        if error is None:
             self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
 
     async def _serve(self) -> None:
-        with self._lock:
-            self._token, self._stopping = trio.lowlevel.current_trio_token(), trio.Event()
-            if self._is_stopped:
-                return
-        async with self._opener() as service:
-            send, receive = trio.open_memory_channel[Callable[[RunningService], Awaitable[None]]](float("inf"))
+        self._scope = trio.CancelScope()
+        with self._scope:
             with self._lock:
-                self._calls = send
-            self.started.set_result(None)
-            async with receive, trio.open_nursery() as nursery:
-                nursery.start_soon(self._answer, receive, service)
-                await self._stopping.wait()
-                with self._lock:
-                    self._calls = None
+                self._token = trio.lowlevel.current_trio_token()
+                if self._is_stopped:
+                    return
+            async with self._opener() as service, trio.open_nursery() as nursery:
+                self._scope, self._running = None, (service, nursery)
+                self.started.set_result(None)
+                try:
+                    await self._stopping.wait()
+                finally:
+                    self._running = None
                 nursery.cancel_scope.cancel(reason="the service stops")
 
-    async def _answer(
-        self, calls: trio.MemoryReceiveChannel[Callable[[RunningService], Awaitable[None]]], service: RunningService
-    ) -> None:
-        async with trio.open_nursery() as nursery:
-            async for call in calls:
-                nursery.start_soon(call, service)
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._scope is not None:
+            self._scope.cancel(reason="the service is not to be opened any more")
 
 
 class _Call(Generic[T]):
@@ -134,9 +149,9 @@ class _Call(Generic[T]):
         self._scope.cancel(reason="its future is done")
 
     def lose(self) -> None:
-        """The service is over before the work was begun, or done."""
+        """The service is not open, and the work was not begun."""
         with suppress(InvalidStateError):
-            self._future.set_exception(NotRunning("the heal service has stopped"))
+            self._future.set_exception(NotRunning("the heal service does not run"))
 
     async def run(self, service: RunningService) -> None:
         """Do the work. Its errors are the future's."""
