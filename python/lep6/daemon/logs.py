@@ -9,6 +9,10 @@ import structlog
 from lep6.config import LogFormat, LogLevel
 
 _LEVELS: Final = {level: getattr(logging, level.name) for level in LogLevel}
+# Without the variables of the frames: nobody can say what these hold.
+_TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO = sys.stderr) -> None:
@@ -16,9 +20,9 @@ def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO = sys.stderr
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if format_ is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=to.isatty())
+        else structlog.dev.ConsoleRenderer(colors=to.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
-    structured = [structlog.processors.dict_tracebacks] if format_ is LogFormat.JSON else []
+    structured = [_TRACEBACKS] if format_ is LogFormat.JSON else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
