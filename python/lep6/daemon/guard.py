@@ -29,6 +29,8 @@ LOOP_SECONDS: Final = 30.0
 """Beyond three ticks, after which the loop is thought not to turn."""
 LEAST_FREE: Final = 1 << 30
 """Bytes that the disk of the stagings should have free."""
+FIRST_PAUSE: Final = 0.5
+"""Half of that between the first two looks; it is doubled up to a tick."""
 REGISTRATION_SECONDS: Final = 600.0
 """Between questions whether the chain still knows this node."""
 
@@ -58,14 +60,16 @@ class Guard:
         Raises:
             NotWanted: the chain has said for certain, before all was well for the first time, that we cannot heal.
         """
+        pause = FIRST_PAUSE
         while True:
             await self._look_at_chain()
             await self._look_at_ledger()
             await self._look_at_disk()
             self.look_at_loop()
             self._was_well = self._was_well or self.checks.is_ready
-            # Until the first tick of an operator's half minute is over, readiness should not wait for it.
-            await trio.sleep(self.heal.settings.tick if self._was_well else min(1.0, self.heal.settings.tick))
+            # In the beginning readiness should not wait for a tick of half a minute.
+            pause = self.heal.settings.tick if self._was_well else min(2 * pause, self.heal.settings.tick)
+            await trio.sleep(pause)
 
     def look_at_loop(self) -> bool:
         """Whether the loop turns: a tick was begun not long ago."""
