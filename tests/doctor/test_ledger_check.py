@@ -54,11 +54,11 @@ async def test_a_ledger_that_a_daemon_writes_to_is_read_as_it_is_now_and_left_al
     async with a_house(tmp_path) as house, a_ledger(house) as ledger:
         await ledger.record_claim(row(7, ClaimState.CLOSING))
         assert (house.data / f"{LEDGER}-wal").stat().st_size
-        before = {path.name for path in snapshot(house.data)}
         with only_one(house.data):
+            before = {path.name for path in snapshot(house.data)}
             found = await house.findings()
+            assert {path.name for path in snapshot(house.data)} == before
         assert "1 closing" in of(found, "ledger")[0].what
-        assert {path.name for path in snapshot(house.data)} == before
         await ledger.set_claim_state(7, ClaimState.ACCEPTED)
 
 
