@@ -161,7 +161,7 @@ async def test_all_that_was_overheard_gets_nothing_from_a_node_that_has_forgotte
         answer = await site.sent(*tap.sent)
         assert len(answer) < LARGEST_MESSAGE, "its message and its settings, sealed"
         assert site.ops.asked == []
-        assert not site.door.refused
+        assert site.door.refused == {HandshakeFailure.BROKEN: 1}
 
 
 async def test_who_has_only_the_message_of_another_is_nobody_to_a_service(tmp_path):

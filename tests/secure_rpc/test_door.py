@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 from attrs import define, evolve
+from structlog.testing import capture_logs
 
 from artefact_stream.ends import Reply, Scripted
 from lep6.devnet.network import node_key
@@ -298,6 +299,22 @@ async def test_who_is_answered_and_sends_no_record_is_let_go_after_ten_seconds(a
         _, seconds = await closed_after(stream.transport)
         assert seconds == 10
         assert await is_empty(door)
+    assert door.refused == {HandshakeFailure.BROKEN: 1}
+
+
+async def test_of_many_who_are_refused_all_are_counted_and_one_a_second_is_told(autojump_clock):
+    door = a_door()
+    with capture_logs() as logs:
+        async with a_street(healer=door) as street:
+            for pause in (0.0, 0.0, 1.0, 0.0):
+                await trio.sleep(pause)
+                for _ in range(50):
+                    transport = await street.connect("healer")
+                    await transport.send_all(b"\xff" * 8)
+                    assert await all_of(transport) == b""
+    assert door.refused == {HandshakeFailure.MALFORMED: 200}
+    told = [event["so_far"] for event in logs if event["event"] == "peer_refused"]
+    assert told == [1, 101]
 
 
 async def test_a_crowd_pushes_out_its_own_who_have_waited_longest(autojump_clock):

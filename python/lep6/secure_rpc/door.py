@@ -29,6 +29,9 @@ HANDSHAKE_SECONDS: Final = 10.0
 CONFIRM_SECONDS: Final = 10.0
 """From our answer to the peer's first record."""
 
+QUIET_SECONDS: Final = 1.0
+"""Between two lines of the log about refusals for one reason."""
+
 
 @final
 @define(eq=False)
@@ -50,6 +53,7 @@ class Door:
     connections: Places = field(factory=lambda: Places(in_all=1024, from_one=256))
     refused: Counter[HandshakeFailure] = field(factory=Counter)
     """How many connections were refused, and why."""
+    _quiet_until: dict[HandshakeFailure, float] = field(init=False, factory=dict)
 
     async def serve_stream(self, transport: trio.abc.Stream) -> None:
         """Secure one accepted connection, and serve it until it is over. The stream is closed then."""
@@ -59,6 +63,8 @@ class Door:
             if stream is not None:
                 with self.connections.taken(source):
                     await self.server.serve_stream(stream, limits=stream.limits)
+                if stream.peer is None and stream.failure is not None:
+                    self._refuse(source, HandshakeFailed(HandshakeFailure.BROKEN, stream.failure))
         except HandshakeFailed as error:
             self._refuse(source, error)
         finally:
@@ -116,4 +122,8 @@ class Door:
 
     def _refuse(self, source: str, error: HandshakeFailed) -> None:
         self.refused[error.why] += 1
-        log.info("peer_refused", source=source, why=error.why.name, reason=str(error))
+        # Who is refused may come again a thousand times a second: all are counted, and some are told.
+        if trio.current_time() >= self._quiet_until.get(error.why, 0.0):
+            self._quiet_until[error.why] = trio.current_time() + QUIET_SECONDS
+            count = self.refused[error.why]
+            log.info("peer_refused", source=source, why=error.why.name, reason=str(error), so_far=count)

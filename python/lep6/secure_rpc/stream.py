@@ -61,6 +61,11 @@ class AltsStream(trio.abc.Stream):
         return self.session.peer.account if self._opener.opened else None
 
     @property
+    def failure(self) -> str | None:
+        """Why it is broken; `None` when it is not, or was lost beneath us."""
+        return self._failure
+
+    @property
     def limits(self) -> Limits:
         """What HTTP/2 is best spoken with over this connection."""
         return OUR_LIMITS if self.session.peer.is_ours else PEER_LIMITS
@@ -149,8 +154,9 @@ class AltsStream(trio.abc.Stream):
 
     async def _read(self) -> bytes:
         """What comes next; of the first record, in time."""
-        deadline = math.inf if self._opener.opened else self._confirm_by
-        with trio.move_on_at(deadline):
+        if self._opener.opened:
+            return bytes(await self.transport.receive_some(READ_SIZE))
+        with trio.move_on_at(self._confirm_by):
             return bytes(await self.transport.receive_some(READ_SIZE))
         return await self._break("the peer's first record did not come in time")
 
