@@ -1,6 +1,6 @@
 """The message that carries a chunk, as the network has it, at a copy a side.
 
-The generated class makes several of a chunk, on either side. That is as much work as to encrypt it.
+The generated class makes several of a chunk, on either side, which is a good part of all the work of a stream.
 """
 
 from typing import Final, Self, final
