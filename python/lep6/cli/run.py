@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +17,10 @@ from lep6.daemon.exits import Exit
 from lep6.daemon.logs import write_events
 from lep6.daemon.run import Networks, run_daemon
 from lep6.errors import AlreadyRunning, Lep6Error, NoNetwork, NotWanted
+from lep6.observe import get_logger
 from lep6.ports import Blocking
+
+log = get_logger("cli.run")
 
 
 @click.command()
@@ -45,7 +47,7 @@ def group(path: Path) -> None:
     except Exception as error:
         found = _single(error)
         if not isinstance(found, (Lep6Error, OSError)):
-            traceback.print_exc()
+            log.exception("bug")
             fail("that is a bug of lep6: please report it with the log", Exit.BUG)
         fail(str(found), _code(found))
 

@@ -15,8 +15,9 @@ _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
 )
 
 
-def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO = sys.stderr) -> None:
-    """Write events from now on, of this level and worse. May be called again."""
+def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO | None = None) -> None:
+    """Write events from now on, of this level and worse; to standard error if nothing else is given."""
+    to = to or sys.stderr
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if format_ is LogFormat.JSON
