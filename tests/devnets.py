@@ -138,11 +138,11 @@ class Devnet:
 
 
 @asynccontextmanager
-async def a_devnet(directory: Path, *, nodes: int = 5) -> AsyncIterator[Devnet]:
+async def a_devnet(directory: Path, *, nodes: int = 5, chain_id: str = CHAIN_ID) -> AsyncIterator[Devnet]:
     """A devnet whose file has lost most of its symbols. The network may be opened by processes, too."""
     rng, blocking = Random(0), Threads(2)
     chain = Chain(
-        genesis_params=ChainParams(epoch_length=400, probation_epochs=1), chain_id=CHAIN_ID, genesis_time=time.time()
+        genesis_params=ChainParams(epoch_length=400, probation_epochs=1), chain_id=chain_id, genesis_time=time.time()
     )
     ports = [await free_port() for _ in range(nodes)]
     async with EmbeddedNetwork.open(
