@@ -71,6 +71,7 @@ MISSING = {
     "lep6.unreachable_policy": UnreachablePolicy.NEGATIVE,
     "lep6.embedded_network": "",
     "lep6.threads": 4,
+    "lep6.tx_poll_ms": 2000,
 }
 """What holds when a key is missing."""
 

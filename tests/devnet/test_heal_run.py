@@ -17,6 +17,7 @@ from lep6.devnet import heal_run, loopback
 from lep6.devnet.box import Box
 from lep6.devnet.chain import ChainClient
 from lep6.devnet.heal_run import HealRun
+from lep6.devnet.inline import Inline
 from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.scenario import Pace, Plan, Scenario
 from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion
@@ -107,7 +108,8 @@ def offered(stage, monkeypatch):
 
     async def watched(network, items):
         if network._account is not None:
-            statuses.append([op["status"] for op in stage.boxes[0].ops() if op["healer"] == network._account])
+            ops = stage.boxes[0].chain.state.ops.values()
+            statuses.append([op.status.name for op in ops if op.healer == network._account])
         return await store(network, items)
 
     monkeypatch.setattr(EmbeddedNetwork, "store", watched)
@@ -219,7 +221,7 @@ def test_a_corrupt_healer_that_served_the_right_bytes_is_no_such_story(stage, mo
         return vote_on(op, NoFile(Reason.FETCH_FAILED, ("stalled",)) if op.op_id == 1 else seen)
 
     monkeypatch.setattr(verifier, "vote_on", lame)
-    monkeypatch.setattr(HealRun, "_served", lambda _, node: node.artefacts)
+    monkeypatch.setattr(Inline, "_served", lambda _, node: node.artefacts)
     report = stage.tell(Scenario.CORRUPT_HEALER)
     assert "op 1 FAILED, and not by the hash of what was served" in report.complaints
 

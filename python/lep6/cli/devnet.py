@@ -131,6 +131,11 @@ def rescue(
     type=click.Choice([talk.value for talk in Talk]),
     help="How the nodes talk to the chain: by calls, or over gRPC with signed transactions, as to a real one.",
 )
+@click.option(
+    "--processes",
+    is_flag=True,
+    help="Let the chain and each node be a process of its own, each node a `lep6 run`; they talk over gRPC.",
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Directory to keep everything in; must be new or empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
 def heal(
@@ -142,6 +147,7 @@ def heal(
     seed: int,
     scenario: str,
     talk: str,
+    processes: bool,
     keep: Path | None,
     as_json: bool,
 ) -> None:
@@ -153,9 +159,9 @@ def heal(
     """
     if nodes - 1 < replicas:
         fail(f"{nodes} nodes cannot hold {replicas} copies of a value beside the healer's own", 2)
-    plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed, Talk(talk))
+    plan = Plan(Scenario(scenario), nodes, replicas, surviving, seed, Talk(talk), processes)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"the chain: {Pace.for_size(file.stat().st_size)}")
+    console.print(f"the chain: {Pace.for_size(file.stat().st_size, processes=processes)}")
     with tempfile.TemporaryDirectory(prefix="lep6-heal-") as temporary:
 
         async def work(blocking: Threads, progress: Progress) -> Report:

@@ -33,6 +33,13 @@ JSON_VERSION = 1
     "--deadline-epochs", default=3, show_default=True, type=click.IntRange(1, 10_000), help="Epochs a heal op has."
 )
 @click.option(
+    "--probation-epochs",
+    default=ChainParams().probation_epochs,
+    show_default=True,
+    type=click.IntRange(0, 1_000_000),
+    help="Epochs for which a ticket is left alone after a heal op.",
+)
+@click.option(
     "--genesis",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What the chain knows to begin with: a Seed of proto/lep6/devnet/v1/admin.proto as JSON.",
@@ -45,6 +52,7 @@ def chain(
     block_seconds: float,
     epoch_blocks: int,
     deadline_epochs: int,
+    probation_epochs: int,
     genesis: Path | None,
     as_json: bool,
 ) -> None:
@@ -54,7 +62,7 @@ def chain(
     admin service of its own that adds accounts, moves time and orders faults.
     """
     host, port = _host_port(listen)
-    params = ChainParams(epoch_length=epoch_blocks, deadline_epochs=deadline_epochs)
+    params = ChainParams(epoch_length=epoch_blocks, deadline_epochs=deadline_epochs, probation_epochs=probation_epochs)
 
     async def work(blocking: Threads, _progress: Progress) -> None:
         served = Chain(genesis_params=params, chain_id=chain_id, genesis_time=WallClock().now())

@@ -91,6 +91,7 @@ class Config:
             verifications=own.max_concurrent_verifications,
             publishes=own.max_concurrent_publishes,
             query=own.audit_query_timeout_ms / 1000,
+            poll=self.lep6.tx_poll_ms / 1000,
             fetch_attempts=own.verifier_fetch_attempts,
             backoff=own.verifier_backoff_base_ms / 1000,
             verifier_unreachable_policy=self.lep6.unreachable_policy,

@@ -196,6 +196,8 @@ class Own:
     """The directory of a devnet's network, for all of its nodes."""
     threads: int = 4
     """Pieces of blocking work at a time."""
+    tx_poll_ms: int = field(default=2_000, metadata=_OR)
+    """Between looks at a transaction that is on its way."""
 
 
 @final

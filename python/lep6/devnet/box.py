@@ -1,13 +1,11 @@
 """A box: a chain, a network of stores, a file in it, and accounts for all who are needed."""
 
-import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final, final
+from typing import Final, final
 
-import attrs
 from attrs import define
 
 from lep6 import _core
@@ -20,7 +18,6 @@ from lep6.errors import InvalidArtefact
 from lep6.model import Key, Ticket
 from lep6.observe import Progress
 from lep6.ports import Blocking, Network
-from lep6.transaction import Claim
 
 BALANCE: Final = 10**12
 """Of each account, in ulume: nobody runs short of it."""
@@ -44,13 +41,16 @@ class Box:
     progress: Progress
     random: Random
 
-    def populate(self) -> None:
-        """Let the chain know the nodes of the network, as supernodes, and the creator of files."""
+    def populate(self, hosts: Sequence[str] = ()) -> None:
+        """Let the chain know the nodes of the network, as supernodes, and the creator of files.
+
+        `hosts`: where the nodes are, where that is known.
+        """
         creator = devnet_creator().public
         self.chain.add_account(creator.address, BALANCE, public_key=creator)
         for number, node in enumerate(self.network.nodes):
             self.chain.add_account(node.account, BALANCE)
-            self.chain.add_supernode(node.account, host=host_of(number))
+            self.chain.add_supernode(node.account, host=hosts[number] if hosts else host_of(number))
 
     async def register(self, file: Path, ticket: Ticket, *, id_files: int = 50) -> Registered:
         """Put a file into the network, and its action onto the chain."""
@@ -97,52 +97,3 @@ class Box:
     async def holders_left(self, keys: Collection[Key]) -> int:
         """How many of these keys some node still holds."""
         return sum(map(bool, (await self.network.holders(keys)).values()))
-
-    def ops(self) -> list[dict[str, Any]]:
-        """The chain's heal ops, for a report."""
-        return [
-            {
-                "id": op.op_id,
-                "ticket": op.ticket,
-                "healer": op.healer,
-                "verifiers": list(op.verifiers),
-                "status": op.status.name,
-                "result_hash": op.result_hash,
-            }
-            for op in self.chain.state.ops.values()
-        ]
-
-    def votes(self) -> list[dict[str, Any]]:
-        """The votes that the chain has accepted, for a report."""
-        return [
-            {
-                "op": tx.message.op_id,
-                "verifier": tx.creator,
-                "verified": tx.message.verified,
-                "hash": tx.message.hash,
-            }
-            for tx, result in self.chain.included
-            if result.code == 0 and not isinstance(tx.message, Claim)
-        ]
-
-    def claims(self) -> list[int]:
-        """The ops whose claim the chain has accepted."""
-        return [
-            tx.message.op_id for tx, result in self.chain.included if result.code == 0 and isinstance(tx.message, Claim)
-        ]
-
-    def save_chain(self, path: Path) -> None:
-        """Write down what the chain knows at its end."""
-        state = self.chain.state
-        document = {
-            "version": 1,
-            "height": state.height,
-            "epoch": state.epoch.epoch_id,
-            "ops": self.ops(),
-            "votes": self.votes(),
-            "tickets": [attrs.asdict(ticket) for ticket in state.tickets.values()],
-            "events": [
-                {"height": event.height, "type": event.kind, **dict(event.attributes)} for event in self.chain.events
-            ],
-        }
-        path.write_text(json.dumps(document, indent=1) + "\n")

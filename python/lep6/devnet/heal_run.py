@@ -2,45 +2,38 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final, final
+from typing import Any, Final, final
 
 import trio
 from attrs import define, field
 
 from lep6 import _core
-from lep6.beside import beside
 from lep6.blocking import WallClock
 from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
-from lep6.chain import LumeraChain
 from lep6.devnet.box import Box
-from lep6.devnet.chain import Chain, ChainClient, ChainParams, OpRecord
+from lep6.devnet.chain import Chain, ChainParams
 from lep6.devnet.chain.ops import FINAL_STATUSES
-from lep6.devnet.chain_server import ChainServer
+from lep6.devnet.chronicle import Chronicle
 from lep6.devnet.disaster import Survivors, destroy
-from lep6.devnet.interposed import InterposedChain
+from lep6.devnet.ground import Ground
+from lep6.devnet.inline import Inline
 from lep6.devnet.judgement import Evidence, complaints
-from lep6.devnet.loopback import Blocks, Life
-from lep6.devnet.network import EmbeddedNetwork, node_account, node_key
-from lep6.devnet.node import STAGING, Node, Surroundings, open_node
+from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.node import STAGING
+from lep6.devnet.processes import Processes
 from lep6.devnet.registration import Registered
-from lep6.devnet.scenario import Pace, Plan, Report, Scenario, Talk
-from lep6.devnet.stand_ins import CorruptArtefacts, DiesAfterInclusion, corrupt_digest
-from lep6.grpc import Address, Service
+from lep6.devnet.scenario import TICKET, Pace, Plan, Report, Scenario
+from lep6.devnet.stand_ins import corrupt_digest
 from lep6.heal.events import Event, What
-from lep6.heal.settings import Settings
-from lep6.model import HealOpStatus, Ticket
-from lep6.observe import NamedProgress, Progress
+from lep6.model import HealOpStatus
+from lep6.observe import Progress
 from lep6.ports import Blocking
-from lep6.ports import Chain as ChainPort
 
-TICKET: Final = Ticket("1")
-TIMEOUT_BLOCKS: Final = 10
-"""Blocks that a transaction has to be included."""
 LONG_PROBATION: Final = 10_000
 PATIENCE_WINDOWS: Final = 12
 """Windows of an op that a scenario may take in all."""
@@ -57,7 +50,6 @@ class HealRun:
     progress: Progress
     _report: Report = field(init=False)
     _random: Random = field(init=False)
-    _lives: dict[str, Life] = field(init=False, factory=dict)
     _found: Evidence = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,7 +67,7 @@ class HealRun:
         report.size = (await self.blocking.run(file.stat)).st_size
         _core.Geometry(report.size)  # nothing is written for a file that Cascade does not keep
         await self._hash(file)
-        pace = Pace.for_size(report.size)
+        pace = Pace.for_size(report.size, processes=self.plan.processes)
         clock = WallClock()
         async with EmbeddedNetwork.open(
             self.directory,
@@ -86,26 +78,33 @@ class HealRun:
         ) as network:
             chain = Chain(genesis_params=self._params(pace), genesis_time=clock.now())
             box = Box(self.directory, chain, network, self.blocking, self.progress, self._random)
-            box.populate()
+            hosts = Processes.places(self.plan.nodes) if self.plan.processes else ()
+            box.populate(hosts)
             registered = await self._register(box, file)
             survivors = await self._destroy(box, registered)
-            first = self._schedule(box)
-            blocks = Blocks(chain, pace.block_seconds, clock)
-            async with (
-                beside(blocks.run),
-                self._clients(box) as clients,
-                beside(partial(self._live, box, pace, first, clients), stop=self._stop),
-            ):
-                with trio.move_on_after(pace.window_seconds * PATIENCE_WINDOWS):
-                    await self._follow(box, blocks, registered, survivors)
-                    self._found.is_over = True
-                self._found.rows_left = await self._rows()
-            await self._look_at_the_end(box, registered)
+            async with self._ground(box, pace, clock, hosts) as ground:
+                first = await self._schedule(ground)
+                async with ground.living(first):
+                    with trio.move_on_after(pace.window_seconds * PATIENCE_WINDOWS):
+                        await self._follow(box, ground, registered, survivors)
+                        self._found.is_over = True
+                    self._found.rows_left = await ground.rows()
+                self._found.events, self._found.deaths = list(ground.events), ground.deaths
+                chronicle = await ground.chronicle()
+            await self._look_at_the_end(box, chronicle, registered)
             await self._delete_survivors(box, registered, survivors)
             await self._read_back(box, registered)
-            await self.blocking.run(lambda: box.save_chain(self.directory / "chain.json"))
+            await self.blocking.run(partial(chronicle.save, self.directory / "chain.json"))
         report.complaints = complaints(self._found)
         return report
+
+    @asynccontextmanager
+    async def _ground(self, box: Box, pace: Pace, clock: WallClock, hosts: Sequence[str]) -> AsyncIterator[Ground]:
+        if not self.plan.processes:
+            yield Inline(box, self.plan, pace, clock)
+            return
+        async with Processes.open(box, self.plan, pace, hosts) as ground:
+            yield ground
 
     async def _hash(self, file: Path) -> None:
         """Of the file, and of what a corrupt healer makes of it."""
@@ -153,165 +152,62 @@ class HealRun:
             )
         return survivors
 
-    def _schedule(self, box: Box) -> OpRecord:
-        """Let the chain go on, without waiting, to the end of an epoch at which it schedules the op."""
+    async def _schedule(self, ground: Ground) -> dict[str, Any]:
+        """Let the chain schedule the op."""
         with self._report.phase("schedule") as result:
-            time = box.chain.state.time
-            for _ in range(self._random.randrange(self.plan.nodes) * box.chain.state.params.epoch_length):
-                box.chain.make_block(time)
-            box.condemn(TICKET)
-            while not box.chain.state.ops:
-                box.chain.make_block(time)
-            (op,) = box.chain.state.ops.values()
+            op = await ground.schedule(self._random.randrange(self.plan.nodes))
             if self.plan.scenario is Scenario.CORRUPT_HEALER:
-                self._found.corrupt.add(op.healer)
-            result.append(f"healer {_short(op.healer)}, verifiers {', '.join(map(_short, op.verifiers))}")
+                self._found.corrupt.add(op["healer"])
+            result.append(f"healer {_short(op['healer'])}, verifiers {', '.join(map(_short, op['verifiers']))}")
         return op
 
-    @asynccontextmanager
-    async def _clients(self, box: Box) -> AsyncIterator[list[LumeraChain | ChainClient]]:
-        """The chain as each node uses it."""
-        numbers = range(self.plan.nodes)
-        if self.plan.talk is Talk.INLINE:
-            yield [ChainClient(box.chain, node_account(number)) for number in numbers]
-            return
-        async with AsyncExitStack() as stack:
-            server = ChainServer(box.chain, block_seconds=None)
-            host, port = await stack.enter_async_context(server.listening())
-            address = Address(host, port, tls=False)
-            yield [
-                await stack.enter_async_context(
-                    LumeraChain.open(
-                        [address],
-                        box.chain.chain_id,
-                        node_key(number),
-                        random=Random(number),  # noqa: S311 # of pauses between attempts to connect
-                        timeout_blocks=TIMEOUT_BLOCKS,
-                    )
-                )
-                for number in numbers
-            ]
-
-    async def _live(self, box: Box, pace: Pace, first: OpRecord, clients: Sequence[LumeraChain | ChainClient]) -> None:
-        """Let the nodes live that are to live in this scenario."""
-        away = first.verifiers if self.plan.scenario is Scenario.NO_QUORUM else ()
-        async with trio.open_nursery() as nursery:
-            for number, store in enumerate(box.network.nodes):
-                if store.account in away:
-                    nursery.start_soon(self._visit, box, pace, number, clients[number])
-                else:
-                    is_dying = self.plan.scenario is Scenario.HEALER_RESTART and store.account == first.healer
-                    life = self._life(box, pace, number, clients[number], is_dying=is_dying)
-                    self._lives[store.account] = life
-                    nursery.start_soon(life.run)
-
-    async def _visit(self, box: Box, pace: Pace, number: int, client: LumeraChain | ChainClient) -> None:
-        """Open a node that stays away, so that it has its files, and leave it."""
-        life = self._life(box, pace, number, client, is_dying=False)
-        async with open_node(life.data, life.around) as node:
-            await node.service.disk.sweep()
-
-    def _life(
-        self,
-        box: Box,
-        pace: Pace,
-        number: int,
-        client: LumeraChain | ChainClient,
-        *,
-        is_dying: bool,
-    ) -> Life:
-        account = box.network.nodes[number].account
-        chain: ChainPort = client
-        if is_dying:
-            chain = InterposedChain(client, DiesAfterInclusion(lambda: self._lives[account].die()))  # noqa: PLW0108
-        around = Surroundings(
-            key=node_key(number),
-            chain=chain,
-            accounts=client,
-            registrations=client,
-            network=box.network.seen_from(account),
-            survivors=box.network,
-            connect=trio.open_tcp_stream,
-            blocking=self.blocking,
-            progress=NamedProgress(self.progress, f"node {number}"),
-            clock=WallClock(),
-            random=Random(self.plan.seed * 1000 + number),  # noqa: S311 # chance that can be repeated
-            settings=Settings(
-                tick=pace.block_seconds * 2,
-                poll=pace.block_seconds,
-                query=5.0,
-                backoff=0.2,
-                longest_backoff=1.0,
-                block=pace.block_seconds,
-                drain=1.0,
-            ),
-            watch=lambda event: self._found.events.append((account, event)),
-        )
-        return Life(self.directory / "nodes" / str(number), around, box.chain, self._served)
-
-    def _served(self, node: Node) -> Service:
-        return CorruptArtefacts(node.artefacts) if node.account in self._found.corrupt else node.artefacts
-
-    def _stop(self) -> None:
-        for life in self._lives.values():
-            life.stop()
-
-    async def _follow(self, box: Box, blocks: Blocks, registered: Registered, survivors: Survivors) -> None:
+    async def _follow(self, box: Box, ground: Ground, registered: Registered, survivors: Survivors) -> None:
         """Wait for the end of one op after another, until there is nothing more to wait for."""
         number, status = 0, HealOpStatus.FAILED
         while status is HealOpStatus.FAILED:
             number += 1
             with self._report.phase(f"op {number}: wait for the chain to draw a healer") as result:
-                await blocks.until(partial(_is_there, box, number))
-                result.append(f"healer {_short(box.chain.state.ops[number].healer)}")
-            status = await self._follow_op(box, blocks, number)
+                await ground.until(partial(_is_there, ground, number))
+                op = (await ground.chronicle()).op(number)
+                result.append(f"healer {_short(op['healer'] if op else '')}")
+            status = await self._follow_op(ground, number)
             if status is not HealOpStatus.VERIFIED:
                 held = await box.holders_left({*registered.layout.symbols, *registered.id_files})
                 self._found.published_early += held - len(survivors.keys)
             if self.plan.scenario is not Scenario.CORRUPT_HEALER:
                 return
 
-    async def _follow_op(self, box: Box, blocks: Blocks, number: int) -> HealOpStatus:
+    async def _follow_op(self, ground: Ground, number: int) -> HealOpStatus:
+        async def status() -> HealOpStatus:
+            return (await ground.chronicle()).status(number)
+
         async def is_claimed() -> bool:
-            return box.chain.state.ops[number].status is not HealOpStatus.SCHEDULED
+            return await status() is not HealOpStatus.SCHEDULED
 
         async def is_final() -> bool:
-            return box.chain.state.ops[number].status in FINAL_STATUSES
+            return await status() in FINAL_STATUSES
 
         async def is_over() -> bool:
-            is_everyone_there = all(life.node is not None for life in self._lives.values())
-            return is_everyone_there and await self._rows() + await self.blocking.run(self._directories) == 0
+            return ground.is_everyone_there and await ground.rows() + await self.blocking.run(self._directories) == 0
 
         with self._report.phase(f"op {number}: reconstruct, prove, stage, claim") as result:
-            await blocks.until(is_claimed)
-            result += [f"{event.count} symbols fetched" for event in self._seen(What.RECONSTRUCTED, number)]
-            result.append(box.chain.state.ops[number].status.name)
+            await ground.until(is_claimed)
+            result += [f"{event.count} symbols fetched" for event in _seen(ground, What.RECONSTRUCTED, number)]
+            result.append((await status()).name)
         if not await is_final():
             with self._report.phase(f"op {number}: verify") as result:
-                await blocks.until(is_final)
-                votes = [vote for vote in box.votes() if vote["op"] == number]
+                await ground.until(is_final)
+                votes = [vote for vote in (await ground.chronicle()).votes if vote["op"] == number]
                 yes = sum(vote["verified"] for vote in votes)
-                result.append(f"{yes} of {len(votes)} votes are yes: {box.chain.state.ops[number].status.name}")
-        status = box.chain.state.ops[number].status
-        what = "publish" if status is HealOpStatus.VERIFIED else "remove what was staged"
+                result.append(f"{yes} of {len(votes)} votes are yes: {(await status()).name}")
+        end = await status()
+        what = "publish" if end is HealOpStatus.VERIFIED else "remove what was staged"
         with self._report.phase(f"op {number}: {what}") as result:
-            await blocks.until(is_over)
-            published = self._seen(What.PUBLISHED, number)
+            await ground.until(is_over)
+            published = _seen(ground, What.PUBLISHED, number)
             result += [f"{event.count} values stored, a sample read back" for event in published]
             result.append("no row, no staging, no work area is left")
-        return status
-
-    def _seen(self, what: What, number: int) -> list[Event]:
-        return [event for _, event in self._found.events if event.what is what and event.op_id == number]
-
-    async def _rows(self) -> int:
-        """How many rows the living nodes have of heal ops."""
-        rows = 0
-        for life in self._lives.values():
-            if life.node is not None:
-                entries = await life.node.service.ledger.entries()
-                rows += len(entries.claims) + len(entries.intents) + len(entries.verifications)
-        return rows
+        return end
 
     def _directories(self) -> int:
         """How many stagings, work areas and set-aside stagings lie on the nodes' disks."""
@@ -320,12 +216,11 @@ class HealRun:
             1 for root in roots for _ in root.glob(f"{WORK_DIRECTORY}/*")
         )
 
-    async def _look_at_the_end(self, box: Box, registered: Registered) -> None:
+    async def _look_at_the_end(self, box: Box, chronicle: Chronicle, registered: Registered) -> None:
         """Find out what there is now, and what has been."""
         report, found = self._report, self._found
-        report.ops, report.votes = found.ops, found.votes = box.ops(), box.votes()
-        found.claims = box.claims()
-        found.deaths = sum(life.deaths for life in self._lives.values())
+        report.ops, report.votes = found.ops, found.votes = chronicle.ops, chronicle.votes
+        found.claims = chronicle.claims
         report.staging_left = found.stagings_left = await self.blocking.run(self._directories)
         holders = await box.network.holders([*registered.layout.symbols, *registered.id_files])
         found.copies.update(holders.values())
@@ -367,5 +262,9 @@ def _short(account: str) -> str:
     return f"..{account[-6:]}"
 
 
-async def _is_there(box: Box, number: int) -> bool:
-    return number in box.chain.state.ops
+async def _is_there(ground: Ground, number: int) -> bool:
+    return (await ground.chronicle()).op(number) is not None
+
+
+def _seen(ground: Ground, what: What, number: int) -> list[Event]:
+    return [event for _, event in ground.events if event.what is what and event.op_id == number]

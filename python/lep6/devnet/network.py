@@ -38,7 +38,12 @@ def node_account(number: int) -> str:
 
 def node_key(number: int) -> PrivateKey:
     """The key of a devnet node: anyone can compute it."""
-    return PrivateKey(KeyKind.ETHEREUM, sha256(f"lep6 devnet node {number}".encode()).digest())
+    return PrivateKey(KeyKind.ETHEREUM, node_secret(number))
+
+
+def node_secret(number: int) -> bytes:
+    """That key's bytes, which are no secret at all."""
+    return sha256(f"lep6 devnet node {number}".encode()).digest()
 
 
 @final

@@ -2,12 +2,17 @@
 
 import enum
 import math
-from typing import Any, final
+from typing import Any, Final, final
 
 from attrs import define, field, frozen
 
 from lep6.cascade.text import to_base64
+from lep6.devnet.node.fail_points import FailPoint
 from lep6.devnet.phases import Phases
+from lep6.model import Ticket
+
+TICKET: Final = Ticket("1")
+"""Of the file that a story is about."""
 
 
 class Scenario(enum.Enum):
@@ -35,10 +40,13 @@ class Pace:
     deadline_epochs: int = 6
 
     @classmethod
-    def for_size(cls, size: int) -> "Pace":
-        """The pace for a file of so many bytes: a window of some seconds, and half a second for each MB."""
-        block, window = 0.1, 4.0 + size / 2e6
-        return cls(block, max(6, math.ceil(window / block / 6)))
+    def for_size(cls, size: int, *, processes: bool = False) -> "Pace":
+        """The pace for a file of so many bytes: a window of some seconds, and half a second for each MB.
+
+        `processes`: each node is one, which takes more time to begin, and to talk.
+        """
+        block, window = (0.2, 12.0) if processes else (0.1, 4.0)
+        return cls(block, max(6, math.ceil((window + size / 2e6) / block / 6)))
 
     @property
     def window_seconds(self) -> float:
@@ -74,6 +82,10 @@ class Plan:
     """Share of the symbols, and of the id files, that are left."""
     seed: int = 1
     talk: Talk = Talk.INLINE
+    processes: bool = False
+    """The chain and each node are processes of their own; the talk is then as to a real chain."""
+    fail_at: FailPoint | None = None
+    """Where the process dies that comes by there first."""
 
 
 @final

@@ -1,6 +1,7 @@
 """Stand-ins for parts of a node that are not honest, or not lucky. Nothing of this is in the product."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -29,8 +30,18 @@ class CorruptArtefacts(ServiceBase, wire.SelfHealingServiceBase):
         self, message: wire.ServeReconstructedArtefactsRequest
     ) -> AsyncGenerator[wire.ServeReconstructedArtefactsResponse, None]:
         """Stream a file that is another in its first byte."""
-        is_first = True
-        async for reply in self.honest.serve_reconstructed_artefacts(message):
+        async with aclosing(corrupted(self.honest.serve_reconstructed_artefacts(message))) as replies:
+            async for reply in replies:
+                yield reply
+
+
+async def corrupted(
+    honest: AsyncGenerator[wire.ServeReconstructedArtefactsResponse, None],
+) -> AsyncGenerator[wire.ServeReconstructedArtefactsResponse, None]:
+    """The replies of an honest service, the first byte of the file changed."""
+    is_first = True
+    async with aclosing(honest):
+        async for reply in honest:
             if is_first:
                 reply.chunk = bytes([reply.chunk[0] ^ 1]) + reply.chunk[1:]
                 is_first = False

@@ -8,6 +8,7 @@ import betterproto2
 from grpclib.const import Status
 
 from lep6.devnet.chain.failures import SDK
+from lep6.devnet.chain_server.chronicle import chronicle_message
 from lep6.devnet.chain_server.faults import (
     ALL,
     AnswerLost,
@@ -101,6 +102,10 @@ class Admin(ServiceBase, wire.AdminBase):
         """Take orders back."""
         self._server.faults.cancel(message.order_id or None)
         return wire.CancelFaultsResponse()
+
+    async def chronicle(self, message: wire.ChronicleRequest) -> wire.ChronicleResponse:  # noqa: ARG002
+        """Tell of all that has happened."""
+        return chronicle_message(self._server.chain)
 
 
 def fault_of(message: wire.Fault) -> Fault:

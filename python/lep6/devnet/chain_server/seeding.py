@@ -5,8 +5,10 @@ from typing import Final
 
 from attrs import fields
 
+from lep6.devnet.chain import Account as KnownAccount
 from lep6.devnet.chain import Chain, OpRecord, SuperNodeState, TicketState
 from lep6.devnet.chain.tickets import ProofResult
+from lep6.devnet.chain_server.records import action_message, supernode_message, ticket_message
 from lep6.errors import InvalidMessage, Lep6Error
 from lep6.keys import KeyKind, PublicKey, address_bytes
 from lep6.model import Action, ActionState, HealOpStatus, Ticket
@@ -63,6 +65,31 @@ def plant(chain: Chain, seed: Seed) -> None:
             chain.set_op(_op(op))
     except (Lep6Error, ValueError) as error:
         raise InvalidSeed(str(error)) from error
+
+
+def seed_of(chain: Chain) -> Seed:
+    """The accounts, supernodes, actions and tickets that a chain knows, as what another may begin with."""
+    state = chain.state
+    return Seed(
+        accounts=[_account_message(account) for account in state.accounts.values()],
+        supernodes=[supernode_message(node) for node in state.supernodes.values()],
+        actions=[action_message(action) for action in state.actions.values()],
+        tickets=[ticket_message(ticket) for ticket in state.tickets.values()],
+    )
+
+
+def _account_message(account: KnownAccount) -> Account:
+    key = account.public_key
+    return Account(
+        address=account.address,
+        balance=account.balance,
+        sequence=account.sequence,
+        account_number=account.number,
+        public_key=key.compressed if key is not None else b"",
+        key_kind=key.kind.value if key is not None else "",
+        legacy_address=account.legacy_address or "",
+        is_vesting=account.is_vesting,
+    )
 
 
 def _add_account(chain: Chain, account: Account) -> None:

@@ -12,9 +12,12 @@ __all__ = (
     "CancelFaultsRequest",
     "CancelFaultsResponse",
     "CheckRefused",
+    "ChronicleRequest",
+    "ChronicleResponse",
     "Dropped",
     "FailsInBlock",
     "Fault",
+    "Included",
     "Late",
     "MakeBlocksRequest",
     "MakeBlocksResponse",
@@ -34,6 +37,7 @@ __all__ = (
     "SetModeRequest",
     "SetModeResponse",
     "Slow",
+    "Told",
     "Unavailable",
 )
 
@@ -138,6 +142,38 @@ default_message_pool.register_message("lep6.devnet.v1", "CheckRefused", CheckRef
 
 
 @dataclass(eq=False, repr=False)
+class ChronicleRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("lep6.devnet.v1", "ChronicleRequest", ChronicleRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ChronicleResponse(betterproto2.Message):
+    """
+    What the chain knows of its heal ops, and all that has happened on it, in order.
+    """
+
+    height: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+
+    epoch_id: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+
+    heal_ops: "list[___lumera__audit__v1__.HealOp]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    tickets: "list[___lumera__audit__v1__.TicketDeteriorationState]" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+
+    included: "list[Included]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    events: "list[Told]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+
+
+default_message_pool.register_message("lep6.devnet.v1", "ChronicleResponse", ChronicleResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Dropped(betterproto2.Message):
     pass
 
@@ -199,6 +235,37 @@ class Fault(betterproto2.Message):
 
 
 default_message_pool.register_message("lep6.devnet.v1", "Fault", Fault)
+
+
+@dataclass(eq=False, repr=False)
+class Included(betterproto2.Message):
+    """
+    A transaction in a block.
+    """
+
+    creator: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    code: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    0: it was accepted.
+    """
+
+    heal_op_id: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+
+    hash: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+
+    is_claim: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    A claim; otherwise a vote.
+    """
+
+    verified: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    What the vote says.
+    """
+
+
+default_message_pool.register_message("lep6.devnet.v1", "Included", Included)
 
 
 @dataclass(eq=False, repr=False)
@@ -403,6 +470,18 @@ default_message_pool.register_message("lep6.devnet.v1", "Slow", Slow)
 
 
 @dataclass(eq=False, repr=False)
+class Told(betterproto2.Message):
+    height: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+
+    event: "___cosmos__base__abci__v1beta1__.Event | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+
+default_message_pool.register_message("lep6.devnet.v1", "Told", Told)
+
+
+@dataclass(eq=False, repr=False)
 class Unavailable(betterproto2.Message):
     message: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
@@ -555,7 +634,29 @@ class AdminStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def chronicle(
+        self,
+        message: "ChronicleRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ChronicleResponse":
 
+        if message is None:
+            message = ChronicleRequest()
+
+        return await self._unary_unary(
+            "/lep6.devnet.v1.Admin/Chronicle",
+            message,
+            ChronicleResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+
+from ....cosmos.base.abci import v1beta1 as ___cosmos__base__abci__v1beta1__
 from ....lumera.action import v1 as ___lumera__action__v1__
 from ....lumera.audit import v1 as ___lumera__audit__v1__
 from ....lumera.supernode import v1 as ___lumera__supernode__v1__
@@ -591,6 +692,10 @@ class AdminBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def cancel_faults(self, message: "CancelFaultsRequest") -> "CancelFaultsResponse":
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def chronicle(self, message: "ChronicleRequest") -> "ChronicleResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -644,6 +749,12 @@ class AdminBase(betterproto2_grpclib.ServiceBase):
         response = await self.cancel_faults(request)
         await stream.send_message(response)
 
+    async def __rpc_chronicle(self, stream: "grpclib.server.Stream[ChronicleRequest, ChronicleResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.chronicle(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/lep6.devnet.v1.Admin/Add": grpclib.const.Handler(
@@ -693,5 +804,11 @@ class AdminBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CancelFaultsRequest,
                 CancelFaultsResponse,
+            ),
+            "/lep6.devnet.v1.Admin/Chronicle": grpclib.const.Handler(
+                self.__rpc_chronicle,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ChronicleRequest,
+                ChronicleResponse,
             ),
         }
