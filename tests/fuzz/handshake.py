@@ -114,12 +114,30 @@ def _same(one: HandshakeMessage, other: HandshakeMessage) -> bool:
 
 
 def seeds() -> list[bytes]:
-    """Where a fuzzer starts: each peer as it is, to each side, signed before and now, whole and cut up."""
-    return [
-        bytes([side | signing << 1 | number << 2, len(sizes), *sizes])
-        + (genuine.info if signing else genuine.to_bytes())
+    """Where a fuzzer starts: each peer as it is, to each side, signed before and now, whole and cut up; then lies."""
+    as_it_is = [
+        _start(side, signing, number, sizes) + (genuine.info if signing else genuine.to_bytes() + b"what is behind it")
         for number, genuine in enumerate(GENUINE)
         for side in (0, 1)
         for signing in (0, 1)
         for sizes in ([], [1], [4, 200, 7])
     ]
+    too_long = [
+        _start(0, 0, 0, []) + size.to_bytes(4) + bytes(LARGEST_MESSAGE) for size in (LARGEST_INFO + 1, (1 << 32) - 1)
+    ]
+    of_another = [_start(1, 0, number, []) + GENUINE[(number + 2) % 4].to_bytes() for number in range(4)]
+    said_wrongly = [
+        _start(side, 1, 0, []) + GENUINE[0].info.replace(right, wrong)
+        for side in (0, 1)
+        for right, wrong in (
+            (CURVE.encode(), b"P384"),
+            (b"\x10\x02\x1a", b"\x10\x00\x1a"),
+            (PEERS[0].account.encode(), PEERS[2].account.encode()),
+        )
+    ]
+    return as_it_is + too_long + of_another + said_wrongly
+
+
+def _start(side: int, signing: int, number: int, sizes: list[int]) -> bytes:
+    """The choices at the front of an input."""
+    return bytes([side | signing << 1 | number << 2, len(sizes), *sizes])
