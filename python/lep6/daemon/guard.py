@@ -144,4 +144,5 @@ def _room(root: Path) -> tuple[int, int]:
                 total += (Path(directory) / file).lstat().st_size
             except FileNotFoundError:
                 continue
-    return total, shutil.disk_usage(root if root.exists() else root.parent).free
+    there = next(path for path in (root, *root.parents) if path.exists())
+    return total, shutil.disk_usage(there).free

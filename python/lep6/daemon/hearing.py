@@ -8,6 +8,9 @@ from attrs import define, field
 from lep6.daemon.metrics import Metrics
 from lep6.heal.events import Event, Watch, What
 from lep6.heal.rows import Role
+from lep6.observe import get_logger
+
+log = get_logger("daemon.hearing")
 
 PROGRESS = (What.PUBLISHED, What.CLOSED, What.RECONSTRUCTED, What.ACCEPTED)
 """After these an op is not stuck any more."""
@@ -34,4 +37,7 @@ class Hearing:
         elif event.what in PROGRESS:
             self.stuck.discard(event.op_id)
         for other in self.others:
-            other(event)
+            try:
+                other(event)
+            except Exception:  # what a host does with it is not the heal's affair
+                log.exception("watch_failed", op_id=event.op_id, what=event.what.value)
