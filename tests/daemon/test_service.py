@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from daemon.hosts import STOP, Host, ready
+from daemon.hosts import STOP, Host, HostListener, ready
 from devnets import a_devnet
 from healing import away, hang, in_a_world, raising
 from lep6.artefact_stream import ArtefactService
@@ -78,6 +78,24 @@ async def test_a_host_mounts_the_artefacts_on_a_server_of_its_own(world):
         await healed(world, hosts)
         assert not service.door.server._connections
     assert isinstance(service.artefacts.inner, ArtefactService)
+
+
+@in_a_world()
+async def test_a_host_may_have_a_listener_of_its_own_which_is_closed_at_the_end(world):
+    await world.disaster()
+    listener = HostListener()
+    healer, *others = hosts = [Host(world, number) for number in range(3)]
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(healer.open(listeners=[listener]))
+        for other in others:
+            await stack.enter_async_context(other.open())
+        world.stand_ins[healer.account] = listener
+        world.put_op()
+        await healed(world, hosts)
+        assert listener.accepted
+        assert service.checks.well()["listener"]
+        assert not listener.is_closed
+    assert listener.is_closed
 
 
 async def test_three_services_in_one_process_heal_over_real_sockets(tmp_path):

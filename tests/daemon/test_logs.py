@@ -1,0 +1,105 @@
+"""The lines of the log, for programs and for people."""
+
+import io
+import json
+
+import pytest
+import structlog
+
+from lep6.config import LogFormat, LogLevel
+from lep6.daemon.logs import write_events
+from lep6.observe import about, get_logger
+
+SECRET = "not to be seen"  # noqa: S105
+
+
+@pytest.fixture(autouse=True)
+def events():
+    """What is configured ends with the test."""
+    before = structlog.get_config()
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()
+    structlog.configure(**before)
+
+
+def written(work, format_=LogFormat.JSON, level=LogLevel.INFO):
+    to = io.StringIO()
+    write_events(format_, level, to=to)
+    work(get_logger("room"))
+    return to.getvalue()
+
+
+def raised(log):
+    try:
+        refuse(SECRET)
+    except ValueError:
+        log.exception("broke")
+
+
+def refuse(secret):
+    raise ValueError(f"of {len(secret)} letters")
+
+
+def test_a_line_of_json_tells_what_where_when_and_how_bad():
+    line = json.loads(written(lambda log: log.warning("happened", count=7, path="ünbekannt\n\x1b[31m")))
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "happened", "level": "warning", "room": "room", "count": 7, "path": "ünbekannt\n\x1b[31m"}
+
+
+def test_whatever_is_in_it_a_line_is_one_line():
+    text = written(lambda log: [log.info("a\nb", what=b"\n", how=object()), raised(log), log.error("\udcff")])
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["event"] for line in lines] == ["a\nb", "broke", "\udcff"]
+
+
+def test_what_the_task_is_about_stands_on_each_line():
+    def work(log):
+        about(op_id=5, role="healer")
+        log.info("first")
+        about(ticket="7")
+        log.info("second")
+
+    first, second = map(json.loads, written(work).splitlines())
+    assert (first["op_id"], first["role"], second["op_id"], second["ticket"]) == (5, "healer", 5, "7")
+
+
+@pytest.mark.parametrize("format_", list(LogFormat))
+def test_an_exception_tells_where_and_what_but_no_variables(format_):
+    text = written(raised, format_)
+    assert "ValueError" in text
+    assert "test_logs.py" in text
+    assert "of 14 letters" in text
+    assert SECRET not in text
+
+
+def test_for_people_it_is_text_without_colours_where_there_is_no_terminal():
+    text = written(lambda log: log.info("happened", count=7), LogFormat.CONSOLE)
+    assert "happened" in text
+    assert "count=7" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("level", list(LogLevel))
+def test_what_is_less_than_the_level_is_left_out(level):
+    names = [each.value for each in LogLevel]
+    text = written(lambda log: [getattr(log, name)(name) for name in names], level=level)
+    assert [json.loads(line)["event"] for line in text.splitlines()] == names[names.index(level.value) :]
+
+
+def test_the_level_may_be_changed_for_loggers_that_are_there():
+    log = get_logger("before")
+    first, second = io.StringIO(), io.StringIO()
+    write_events(LogFormat.JSON, LogLevel.ERROR, to=first)
+    log.info("unheard")
+    write_events(LogFormat.JSON, LogLevel.DEBUG, to=second)
+    log.debug("heard")
+    assert first.getvalue() == ""
+    assert json.loads(second.getvalue())["event"] == "heard"
+
+
+def test_it_goes_where_standard_error_is_then(capsys):
+    write_events(LogFormat.JSON, LogLevel.INFO)
+    get_logger("room").info("happened")
+    captured = capsys.readouterr()
+    assert (captured.out, json.loads(captured.err)["event"]) == ("", "happened")
