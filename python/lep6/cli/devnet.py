@@ -1,15 +1,18 @@
 """`lep6 devnet`: a Lumera network in a box."""
 
 import math
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 import click
+import trio
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lep6.beside import beside
 from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
 from lep6.cli.devnet_chain import chain
@@ -167,7 +170,8 @@ def heal(
         async def work(blocking: Threads, progress: Progress) -> Report:
             directory = keep or Path(temporary)
             await _must_be_empty(directory, blocking)
-            return await HealRun(directory, plan, blocking, progress).run(file)
+            async with beside(_heed_sigterm):
+                return await HealRun(directory, plan, blocking, progress).run(file)
 
         report = run(work)
     if as_json:
@@ -176,6 +180,13 @@ def heal(
         _print_report(file, report)
     if not report.ended_as_expected:
         sys.exit(EXIT_NO)
+
+
+async def _heed_sigterm() -> None:
+    """End in order, as SIGINT does: no process is to be left."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise KeyboardInterrupt
 
 
 async def _must_be_empty(directory: Path, blocking: Threads) -> None:

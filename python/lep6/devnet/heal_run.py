@@ -1,7 +1,7 @@
 """Runs a scenario: a chain by the clock, nodes that really heal, one file."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import trio
 from attrs import define, field
 
 from lep6 import _core
+from lep6.beside import beside
 from lep6.blocking import WallClock
 from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
@@ -34,6 +35,8 @@ from lep6.model import HealOpStatus
 from lep6.observe import Progress
 from lep6.ports import Blocking
 
+Meddle = Callable[[Processes, dict[str, Any]], Awaitable[object]]
+"""Does something to processes, knowing the first op."""
 LONG_PROBATION: Final = 10_000
 PATIENCE_WINDOWS: Final = 12
 """Windows of an op that a scenario may take in all."""
@@ -48,6 +51,8 @@ class HealRun:
     plan: Plan
     blocking: Blocking
     progress: Progress
+    meddle: Meddle | None = None
+    """What happens to processes besides, while they live."""
     _report: Report = field(init=False)
     _random: Random = field(init=False)
     _found: Evidence = field(init=False)
@@ -67,7 +72,7 @@ class HealRun:
         report.size = (await self.blocking.run(file.stat)).st_size
         _core.Geometry(report.size)  # nothing is written for a file that Cascade does not keep
         await self._hash(file)
-        pace = Pace.for_size(report.size, processes=self.plan.processes)
+        pace = self.plan.pace or Pace.for_size(report.size, processes=self.plan.processes)
         clock = WallClock()
         async with EmbeddedNetwork.open(
             self.directory,
@@ -84,7 +89,7 @@ class HealRun:
             survivors = await self._destroy(box, registered)
             async with self._ground(box, pace, clock, hosts) as ground:
                 first = await self._schedule(ground)
-                async with ground.living(first):
+                async with ground.living(first), beside(partial(self._meddled, ground, first)):
                     with trio.move_on_after(pace.window_seconds * PATIENCE_WINDOWS):
                         await self._follow(box, ground, registered, survivors)
                         self._found.is_over = True
@@ -105,6 +110,10 @@ class HealRun:
             return
         async with Processes.open(box, self.plan, pace, hosts) as ground:
             yield ground
+
+    async def _meddled(self, ground: Ground, first: dict[str, Any]) -> None:
+        if self.meddle is not None and isinstance(ground, Processes):
+            await self.meddle(ground, first)
 
     async def _hash(self, file: Path) -> None:
         """Of the file, and of what a corrupt healer makes of it."""

@@ -85,7 +85,9 @@ class Plan:
     processes: bool = False
     """The chain and each node are processes of their own; the talk is then as to a real chain."""
     fail_at: FailPoint | None = None
-    """Where the process dies that comes by there first."""
+    """Where the process dies that is to come by there."""
+    pace: Pace | None = None
+    """How fast the chain goes; `None`: as the file's size asks for."""
 
 
 @final

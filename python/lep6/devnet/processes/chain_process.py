@@ -68,6 +68,10 @@ class ChainProcess:
         """Let it make blocks by itself."""
         await self.admin.set_clock(wire.SetClockRequest(block_seconds=block_seconds))
 
+    async def stop_clock(self) -> None:
+        """Let it make no blocks by itself any more."""
+        await self.admin.set_clock(wire.SetClockRequest(paused=True))
+
     async def order(
         self, fault: wire.Fault, methods: str, *, count: int = 1, seconds: float = 0.0, account: str = ""
     ) -> None:

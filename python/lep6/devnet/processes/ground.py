@@ -1,6 +1,5 @@
 """The ground of a story whose chain and nodes are processes: what they are is seen from outside alone."""
 
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, final
@@ -52,14 +51,13 @@ class Processes:
     @classmethod
     @asynccontextmanager
     async def open(cls, box: Box, plan: Plan, pace: Pace, places: Sequence[str]) -> AsyncIterator["Processes"]:
-        """Start the chain, with what that of the box knows, and write the files of the nodes. SIGTERM ends it all.
+        """Start the chain, with what that of the box knows, and write the files of the nodes.
 
         Raises:
             ChainUnavailable: the chain did not start.
             OSError: a file cannot be written.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(beside(_heed_sigterm))
             log = box.directory / "chain.log"
             chain = await stack.enter_async_context(ChainProcess.open(box.chain.state.params, log))
             await chain.admin.add(seed_of(box.chain))
@@ -142,8 +140,8 @@ class Processes:
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """See `Ground.until`."""
-        while not await condition():
-            await trio.sleep(self.pace.block_seconds / 2)  # noqa: ASYNC110 # the chain is elsewhere
+        while not await condition():  # noqa: ASYNC110 # the chain is elsewhere
+            await trio.sleep(self.pace.block_seconds / 2)
 
     async def rows(self) -> int:
         """See `Ground.rows`. One whose ledger cannot be read now has rows."""
@@ -166,10 +164,3 @@ class Processes:
     def _stop(self) -> None:
         for node in self.nodes.values():
             node.stop()
-
-
-async def _heed_sigterm() -> None:
-    """End everything in order, as SIGINT does: no process is to be left."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            raise KeyboardInterrupt
