@@ -14,7 +14,6 @@ from attrs import define, field
 from lep6 import _core
 from lep6.beside import beside
 from lep6.blocking import WallClock
-from lep6.cascade.staging import WORK_DIRECTORY
 from lep6.cascade.text import to_base64
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainParams
@@ -26,6 +25,7 @@ from lep6.devnet.inline import Inline
 from lep6.devnet.judgement import Evidence, complaints
 from lep6.devnet.network import EmbeddedNetwork
 from lep6.devnet.node import STAGING
+from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes import Processes
 from lep6.devnet.registration import Registered
 from lep6.devnet.scenario import TICKET, Pace, Plan, Report, Scenario
@@ -221,9 +221,7 @@ class HealRun:
     def _directories(self) -> int:
         """How many stagings, work areas and set-aside stagings lie on the nodes' disks."""
         roots = [self.directory / "nodes" / str(number) / STAGING for number in range(self.plan.nodes)]
-        return sum(path.name != WORK_DIRECTORY for root in roots for path in root.glob("*")) + sum(
-            1 for root in roots for _ in root.glob(f"{WORK_DIRECTORY}/*")
-        )
+        return sum(map(directories_in, roots))
 
     async def _look_at_the_end(self, box: Box, chronicle: Chronicle, registered: Registered) -> None:
         """Find out what there is now, and what has been."""

@@ -72,6 +72,10 @@ class ChainProcess:
         """Let it make no blocks by itself any more."""
         await self.admin.set_clock(wire.SetClockRequest(paused=True))
 
+    async def forgive(self) -> None:
+        """Take all faults back."""
+        await self.admin.cancel_faults(wire.CancelFaultsRequest())
+
     async def order(
         self, fault: wire.Fault, methods: str, *, count: int = 1, seconds: float = 0.0, account: str = ""
     ) -> None:

@@ -13,7 +13,9 @@ from lep6.daemon.service import LEDGER
 from lep6.devnet.box import BAD_SCORE, Box
 from lep6.devnet.chain_server.seeding import seed_of
 from lep6.devnet.chronicle import Chronicle
+from lep6.devnet.node import STAGING
 from lep6.devnet.node.fail_points import FailPoint
+from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes.chain_process import ChainProcess
 from lep6.devnet.processes.log import NodeLog
 from lep6.devnet.processes.node_files import DATA, write_node
@@ -154,6 +156,10 @@ class Processes:
                 return 1
 
         return await self.blocking.run(count)
+
+    def stagings(self) -> int:
+        """How many stagings, work areas and set-aside stagings lie on the disks of the nodes. Blocking."""
+        return sum(directories_in(node.directory / STAGING) for node in self.nodes.values())
 
     async def _live(self) -> None:
         await self.chain.run_clock(self.pace.block_seconds)

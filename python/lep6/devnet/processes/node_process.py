@@ -26,7 +26,7 @@ class NodeProcess:
     options: Sequence[str] = ()
     """What makes it dishonest; such a node is `python -m lep6.devnet.node`, an honest one `lep6 run`."""
     fail_at: str = ""
-    """The fail point of its first start; then it is as honest as before."""
+    """The fail point of its next start, and of no other."""
     deaths: int = 0
     """How often it was killed."""
     failures: list[str] = field(factory=list)
@@ -47,15 +47,14 @@ class NodeProcess:
 
     async def run(self) -> None:
         """Live until stopped; cancelled, it is killed."""
-        fail_at = self.fail_at
         while not self._stopped.is_set():
+            fail_at, self.fail_at = self.fail_at, ""
             code = await self._live([*self.options, *(["--fail-at", fail_at] if fail_at else [])])
             if self._stopped.is_set():
                 # It may have been told before it was ready to hear.
                 if code not in (0, -signal.SIGTERM):
                     self.failures.append(f"it was to stop and ended with {code}")
                 return
-            fail_at = ""
             self.deaths += 1
             if code != -signal.SIGKILL:
                 self.failures.append(f"it ended by itself with {code}")
