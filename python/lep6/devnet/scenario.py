@@ -43,9 +43,9 @@ class Pace:
     def for_size(cls, size: int, *, processes: bool = False) -> "Pace":
         """The pace for a file of so many bytes: a window of some seconds, and half a second for each MB.
 
-        `processes`: each node is one, which takes more time to begin, and to talk.
+        `processes`: each node is one, which takes more time to talk, and to begin again.
         """
-        block, window = (0.2, 12.0) if processes else (0.1, 4.0)
+        block, window = (0.2, 15.0) if processes else (0.1, 4.0)
         return cls(block, max(6, math.ceil((window + size / 2e6) / block / 6)))
 
     @property

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from chainserver import FIRST, HEALER, SECOND, chain_with_op, claim, draft, server_of
+from chainserver import FIRST, HASH, HEALER, OTHER_HASH, SECOND, chain_with_op, claim, draft, server_of, vote
 from lep6.devnet.chain import Chain, SuperNodeState
 from lep6.devnet.chain_server import (
     AnswerLost,
@@ -249,3 +249,27 @@ async def test_ops_are_pruned_and_the_node_restarts(stranger):
         await stranger.ask(where, f"{ADMIN}/CancelFaults")
         await stranger.ask(where, f"{ADMIN}/PruneOps", {"heal_op_ids": [1]})
         assert (await stranger.ask(where, "lumera.audit.v1.Query/HealOp", {"heal_op_id": 1}))["status"] == "NOT_FOUND"
+
+
+async def test_the_chronicle_tells_ops_events_and_what_became_of_every_transaction(stranger):
+    chain = chain_with_op()
+    server = server_of(chain)
+    async with server.listening() as where:
+        for signer, message in [
+            (HEALER, claim(HEALER.address)),
+            (FIRST, vote(FIRST.address)),
+            (SECOND, vote(SECOND.address, verified=False, hash_=OTHER_HASH)),
+        ]:
+            raw = base64.b64encode(draft(signer, message, chain=chain).raw()).decode()
+            await stranger.ask(where, "cosmos.tx.v1beta1.Service/BroadcastTx", {"tx_bytes": raw, "mode": 2})
+            server.blocks.make()
+        told = (await stranger.ask(where, f"{ADMIN}/Chronicle"))["reply"]
+    assert told["height"] == str(chain.height)
+    assert [(op["heal_op_id"], op["healer_supernode_account"]) for op in told["heal_ops"]] == [("1", HEALER.address)]
+    # What is false or 0 is not written.
+    assert told["included"] == [
+        {"creator": HEALER.address, "heal_op_id": "1", "hash": HASH, "is_claim": True},
+        {"creator": FIRST.address, "heal_op_id": "1", "hash": HASH, "verified": True},
+        {"creator": SECOND.address, "heal_op_id": "1", "hash": OTHER_HASH},
+    ]
+    assert [entry["event"]["type"] for entry in told["events"]] == [event.kind for event in chain.events]

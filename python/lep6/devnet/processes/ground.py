@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, final
+from functools import partial
+from typing import Any, Final, final
 
 import apsw
 import trio
@@ -17,7 +18,7 @@ from lep6.devnet.node import STAGING
 from lep6.devnet.node.fail_points import FailPoint
 from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes.chain_process import ChainProcess
-from lep6.devnet.processes.log import NodeLog
+from lep6.devnet.processes.log import NodeLog, has_started
 from lep6.devnet.processes.node_files import DATA, write_node
 from lep6.devnet.processes.node_process import NodeProcess
 from lep6.devnet.processes.places import free_places
@@ -28,6 +29,10 @@ from lep6.model import Ticket
 from lep6.ports import Blocking
 from lep6.wire.lep6.devnet.v1 import Seed
 from lep6.wire.lumera.audit.v1 import TicketDeteriorationState
+
+START_SECONDS: Final = 30.0
+"""For which the chain waits with its next block until all nodes have begun."""
+POLL_SECONDS: Final = 0.1
 
 
 @final
@@ -162,11 +167,20 @@ class Processes:
         return sum(directories_in(node.directory / STAGING) for node in self.nodes.values())
 
     async def _live(self) -> None:
-        await self.chain.run_clock(self.pace.block_seconds)
+        living = [self.nodes[account] for account in self._living]
         async with trio.open_nursery() as nursery:
-            for account in self._living:
-                nursery.start_soon(self.nodes[account].run)
+            for node in living:
+                nursery.start_soon(node.run)
+            # The time of the first op is not to go by while processes begin.
+            with trio.move_on_after(START_SECONDS):
+                while not await self.blocking.run(partial(_have_started, living)):  # noqa: ASYNC110 # others write it
+                    await trio.sleep(POLL_SECONDS)
+            await self.chain.run_clock(self.pace.block_seconds)
 
     def _stop(self) -> None:
         for node in self.nodes.values():
             node.stop()
+
+
+def _have_started(nodes: Sequence[NodeProcess]) -> bool:
+    return all(has_started(node.log) for node in nodes)

@@ -39,6 +39,11 @@ class NodeLog:
                 yield event
 
 
+def has_started(log: Path) -> bool:
+    """Whether a node has begun, and has its port and its data."""
+    return log.exists() and b'"event": "started"' in log.read_bytes()
+
+
 def _event(line: bytes) -> Event | None:
     try:
         entry = json.loads(line)
