@@ -92,7 +92,7 @@ def stories(request, tmp_path_factory):
 @pytest.mark.parametrize("name", STORIES)
 def test_the_op_ends_verified_published_once_and_readable_with_one_claim_and_one_vote_of_each(stories, name):
     ended = stories.ended(name)
-    assert ended.report.complaints == []
+    assert "\n".join(ended.report.complaints) == ""
     (op,) = ended.report.ops
     assert op["status"] == "VERIFIED"
     assert ended.report.retrievable
