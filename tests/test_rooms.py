@@ -29,7 +29,7 @@ FLOORS = [
     {"model"},
     {"keys"},
     {"wire"},
-    {"beside", "protobuf"},
+    {"beside", "once", "protobuf"},
     {"observe"},
     {"errors"},
     {"_core"},

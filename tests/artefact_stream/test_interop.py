@@ -64,7 +64,9 @@ async def test_verifiers_on_another_grpc_fetch_from_our_healer(root):
 
 
 async def test_verifiers_on_another_grpc_are_told_our_refusals(root):
-    ops = KnownOps.of(OP, evolve(OP, op_id=6, status=HealOpStatus.VERIFIED))
+    verified = evolve(OP, op_id=6, status=HealOpStatus.VERIFIED)
+    ops = KnownOps.of(OP, verified)
+    stage(root, DATA, verified)
     callers = OneAfterAnother([VERIFIER, VERIFIER, STRANGER])  # the first call asks for no op
     async with serving(root, heal_ops=ops, identities=callers) as host:
         refused = {
@@ -73,7 +75,7 @@ async def test_verifiers_on_another_grpc_are_told_our_refusals(root):
         }
     assert [(answer["code"], answer["details"]) for answer in refused.values()] == [
         ("INVALID_ARGUMENT", "the request names no heal op"),
-        ("NOT_FOUND", "the chain knows no heal op 9"),
+        ("NOT_FOUND", "nothing is staged for heal op 9"),
         ("FAILED_PRECONDITION", "heal op 6 is VERIFIED, not HEALER_REPORTED"),
         ("PERMISSION_DENIED", "the caller is no verifier of heal op 5"),
     ]

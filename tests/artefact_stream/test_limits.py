@@ -29,6 +29,7 @@ from artefact_stream.ends import (
     stage,
 )
 from lep6.cascade.staging import RECONSTRUCTED
+from lep6.devnet.network import node_account
 from lep6.errors import FetchFailed, FetchFailure, RpcError
 from lep6.model import HealOpStatus
 from lep6.wire import supernode as wire
@@ -256,19 +257,47 @@ class SlowChain:
     """A chain that takes its time."""
 
     seconds: float = 5
+    asked: int = 0
 
     async def heal_op(self, op_id, /):
+        self.asked += 1
         await trio.sleep(self.seconds)
         return await KnownOps.of(OP).heal_op(op_id)
 
 
-async def test_a_place_is_taken_while_the_chain_is_asked(root, autojump_clock):
-    async with with_one_place(root, heal_ops=SlowChain()) as node, trio.open_nursery() as nursery:
+async def test_who_waits_for_the_chain_has_no_place_yet(root, autojump_clock):
+    served = service(root, SlowChain())
+    async with a_node(served) as node, trio.open_nursery() as nursery:
         nursery.start_soon(node.ask, 5, ONE)
         await trio.sleep(2)
-        asked_at = trio.current_time()
-        assert not await is_served(node, ONE)
-        assert trio.current_time() == asked_at
+        assert not served._open
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_no_verifier_keeps_no_verifier_out(root, autojump_clock):
+    """Any account may ask, as often as it likes, while the chain takes its time."""
+    async with a_node(service(root, SlowChain())) as node, trio.open_nursery() as nursery:
+
+        async def knock(account):
+            while True:
+                await node.ask(account=account)
+                await trio.sleep(0.01)
+
+        for number in range(40, 52):
+            for _ in range(3):
+                nursery.start_soon(knock, node_account(number))
+        await trio.sleep(30)
+        assert (await node.ask(account=ONE)).is_whole
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_chain_is_asked_about_each_op_once_at_a_time_and_about_none_that_is_not_here(root, autojump_clock):
+    ops = SlowChain()
+    async with a_node(service(root, ops)) as node, trio.open_nursery() as nursery:
+        for number in range(40, 60):
+            nursery.start_soon(node.ask, 5, node_account(number))
+            nursery.start_soon(node.ask, number, node_account(number))
+    assert ops.asked == 1
 
 
 async def test_a_caller_that_leaves_while_the_chain_is_asked_gives_its_place_back(root, autojump_clock):

@@ -77,7 +77,7 @@ class Fault:
 FAULTS = [
     Fault("no op named", lambda case: setattr(case, "op_id", 0), Status.INVALID_ARGUMENT, "names no heal op", False),
     Fault("nobody", lambda case: setattr(case, "account", ""), Status.UNAUTHENTICATED, "not identified", False),
-    Fault("crowded", lambda case: setattr(case, "streams", 0), Status.RESOURCE_EXHAUSTED, "too many streams", False),
+    Fault("not staged", lambda case: shutil.rmtree(case.directory), Status.NOT_FOUND, "nothing is staged", False),
     Fault("no chain", lambda case: setattr(case.ops, "is_away", True), Status.UNAVAILABLE, "does not answer"),
     Fault("unknown op", lambda case: case.ops.ops.clear(), Status.NOT_FOUND, "the chain knows no heal op 5"),
     Fault("other healer", lambda case: case.change_op(healer=STRANGER), Status.FAILED_PRECONDITION, "not the healer"),
@@ -88,7 +88,7 @@ FAULTS = [
         "heal op 5 is VERIFIED, not HEALER_REPORTED",
     ),
     Fault("no verifier", lambda case: case.change_op(verifiers=()), Status.PERMISSION_DENIED, "no verifier"),
-    Fault("not staged", lambda case: shutil.rmtree(case.directory), Status.NOT_FOUND, "nothing is staged"),
+    Fault("crowded", lambda case: setattr(case, "streams", 0), Status.RESOURCE_EXHAUSTED, "too many streams"),
     Fault("damaged", lambda case: (case.directory / MANIFEST).write_bytes(b"{"), Status.DATA_LOSS, "is damaged"),
 ]
 """In the order in which the server looks for them."""
@@ -183,6 +183,7 @@ async def test_an_op_in_any_other_status_is_not_served(case, status, autojump_cl
 
 async def test_the_largest_op_id_is_asked_for_as_it_is(case, autojump_clock):
     case.op_id = (1 << 64) - 1
+    (case.root / str(case.op_id)).mkdir()
     answer = await case.answer()
     assert (answer.status, case.ops.asked) == (Status.NOT_FOUND, [(1 << 64) - 1])
 

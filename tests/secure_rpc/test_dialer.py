@@ -1,5 +1,6 @@
 """The dialer: whom it takes for whom it called, how often it tries, and what it leaves behind."""
 
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
@@ -444,3 +445,26 @@ async def test_larger_frames_are_used_between_two_of_ours_only(autojump_clock, o
         async with dialer.channel(HEALER.account) as channel:
             assert channel.connection.limits.max_frame == (128 << 10 if theirs else 16 << 10)
             assert await caller_over(channel) == VERIFIER.account
+
+
+async def test_the_next_dial_does_not_overlap_one_that_was_given_up(autojump_clock):
+    """A Go server that is asking its chain does not see that we have gone (contract 3.5)."""
+    alive, most = 0, 0
+
+    async def go_like(transport):
+        nonlocal alive, most
+        alive, most = alive + 1, max(most, alive + 1)
+        stream = await answered(transport, HEALER)
+        await trio.sleep(2)
+        alive -= 1
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(b"hello")
+            await all_of(transport)
+
+    async with a_street(healer=go_like) as street:
+        dialer = a_dialer(street)
+        with trio.move_on_after(1):
+            await dialer.dial(at(HEALER))
+        await dialer.dial(at(HEALER))
+    assert most == 1
+    assert 5 < trio.current_time() < 10

@@ -2,28 +2,35 @@
 
 import socket
 import struct
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
 from attrs import define, evolve
+from grpclib.const import Status
+from h2.errors import ErrorCodes
 from structlog.testing import capture_logs
 
-from artefact_stream.ends import Reply, Scripted
+from artefact_stream.ends import Reply, Scripted, hang, request
+from lep6.artefact_stream.client import PATH
 from lep6.devnet.network import node_key
-from lep6.errors import HandshakeFailure, RpcError, RpcUnsent
+from lep6.errors import HandshakeFailure, RpcError, RpcRefused, RpcUnsent
 from lep6.grpc import open_channel
-from lep6.secure_rpc import Credentials, PeerType
+from lep6.grpc.goaway import goaway_frame
+from lep6.secure_rpc import Credentials, PeerType, SeenKeys
 from lep6.secure_rpc.places import Lobby, Places
+from lep6.secure_rpc.stream import OUR_LIMITS
 from secure_rpc.parties import (
     HEALER,
+    OTHER,
     PARTIES,
     STRANGER,
     UNKNOWN,
     VERIFIER,
     Chain,
+    a_dialer,
     a_door,
     a_street,
     all_of,
@@ -35,6 +42,16 @@ from secure_rpc.parties import (
 
 PATIENCE = 12
 """Seconds that a Go client waits."""
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
+
+
+async def connected_from(source, port):
+    ours = trio.socket.socket()
+    await ours.bind((source, 0))
+    await ours.connect(("127.0.0.1", port))
+    return trio.SocketStream(ours)
 
 
 async def is_empty(door):
@@ -362,7 +379,7 @@ async def test_a_connection_that_is_cancelled_leaves_nothing_behind(autojump_clo
         assert not await is_empty(door)
     assert await is_empty(door)
     assert not door.refused
-    assert not door.registry._asking
+    assert not door.registry._questions._asking
     for transport in street.transports:
         assert await all_of(transport) == b""
 
@@ -519,3 +536,129 @@ async def test_who_keeps_silent_elsewhere_pushes_nobody_out_here():
         with trio.fail_after(3):
             assert await slow.receive_some()
     assert door.refused == {HandshakeFailure.CROWDED: 24}
+
+
+async def test_a_bug_on_one_connection_ends_that_one(autojump_clock):
+    class Odd(Chain):
+        async def supernode(self, account, /):
+            if self.is_away:
+                raise AttributeError("a bug of a host's chain")
+            return await super().supernode(account)
+
+    odd = Odd(is_away=True)
+    async with a_street(healer=a_door(HEALER, odd)) as street:
+        stream = await street.connect("healer")
+        with capture_logs() as logs:
+            await stream.send_all(message_of(VERIFIER))
+            assert await all_of(stream) == b""
+        assert [event["event"] for event in logs] == ["connection_failed"]
+        odd.is_away = False
+        assert await asks(street) == VERIFIER.account
+
+
+async def test_whole_messages_that_wait_for_a_slot_keep_their_place_in_the_lobby(autojump_clock):
+    lobby, slots = Lobby(in_all=64, from_one=16), Places(in_all=8, from_one=4)
+    door = a_door(HEALER, Chain(answers_after=4), lobby=lobby, slots=slots)
+    async with a_street(healer=door) as street:
+        for _ in range(300):
+            transport = await street.connect("healer")
+            await transport.send_all(message_of(UNKNOWN))  # any key that one makes up, signed by it
+            await trio.testing.wait_all_tasks_blocked()
+        open_ones = len(street.transports) - door.refused.total()
+        assert open_ones == lobby.from_one + slots.from_one
+        await trio.sleep(30)
+        assert await is_empty(door)
+
+
+async def test_one_account_has_few_connections_wherever_it_comes_from():
+    door = a_door(connections=Places(in_all=16, from_one=4), accounts=Places(in_all=16, from_one=4))
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    async with door.serving(listeners, drain_seconds=0), AsyncExitStack() as held:
+        for number in range(16):
+            stream = await shaken(await connected_from(f"127.0.0.{2 + number // 4}", port), OTHER)
+            held.push_async_callback(trio.aclose_forcefully, stream)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(b"P")  # a good record, and no more
+        await until(lambda: door.refused[HandshakeFailure.CROWDED] == 12)
+        chain = Chain({HEALER.account: f"127.0.0.1:{port}"})
+        async with a_dialer(None, VERIFIER, chain).channel(HEALER.account) as channel:
+            assert await caller_over(channel) == VERIFIER.account
+
+
+async def test_a_connection_without_a_call_is_ended_after_a_minute(autojump_clock):
+    door = a_door()
+    async with a_street(healer=door) as street:
+        stream = await shaken(await street.connect("healer"), VERIFIER)
+        await stream.send_all(PREFACE)
+        _, seconds = await closed_after(stream.transport)
+        assert seconds == 60
+        assert await is_empty(door)
+
+
+async def test_a_stranger_whom_the_chain_does_not_know_pushes_no_key_out_of_memory(autojump_clock):
+    door = a_door(seen=SeenKeys(most=16))
+    hello = message_of(VERIFIER)
+    async with a_street(healer=door) as street:
+        first = await street.connect("healer")
+        await first.send_all(hello)
+        assert await first.receive_some()
+        await first.aclose()
+        for _ in range(20):
+            stranger = await street.connect("healer")
+            await stranger.send_all(message_of(UNKNOWN))
+            assert await all_of(stranger) == b""
+        again = await street.connect("healer")
+        await again.send_all(hello)
+        assert await all_of(again) == b""
+    assert door.refused[HandshakeFailure.UNREGISTERED] == 20
+    assert door.refused[HandshakeFailure.REPLAYED] == 1
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;owned\x07", "x" * 16_000, "x"])
+async def test_the_words_of_a_peer_are_short_and_harmless_in_the_log(text, autojump_clock):
+    with capture_logs() as logs:
+        async with a_street(healer=a_door()) as street:
+            stream = await shaken(await street.connect("healer"), VERIFIER)
+            with suppress(trio.BrokenResourceError):  # the server may have closed in the middle of it
+                await stream.send_all(PREFACE + goaway_frame(0, ErrorCodes.INTERNAL_ERROR, text) * 500)
+            await all_of(stream.transport)
+    told = [event["text"] for event in logs if event["event"] == "http2_goaway"]
+    assert len(told) == 1
+    assert told[0].isprintable()
+    assert len(told[0]) <= 200
+
+
+async def test_of_a_storm_of_bad_first_records_the_log_tells_few(autojump_clock):
+    with capture_logs() as logs:
+        async with a_street(healer=a_door()) as street:
+            for _ in range(50):
+                stream = await shaken(await street.connect("healer"), OTHER)
+                await stream.transport.send_all(bytes(40))
+                await all_of(stream.transport)
+    assert len(logs) == 1
+
+
+async def test_of_a_request_that_nobody_reads_little_is_held(autojump_clock):
+    async with a_street(healer=a_door(HEALER, None, Scripted(hang))) as street:
+        stream = await shaken(await street.connect("healer"), VERIFIER)
+        async with open_channel(stream, limits=OUR_LIMITS) as channel:
+            head = [(":method", "POST"), (":scheme", "http"), (":path", PATH), (":authority", "x")]
+            grpc = [("content-type", "application/grpc"), ("te", "trailers")]
+            call = await channel.connection.open_stream([*head, *grpc], end=False)
+            await call.send_data(bytes(5))  # an empty request
+            await call.send_data(bytes(1 << 20))
+            await trio.sleep(1)
+            with pytest.raises(RpcError):
+                await call.send_data(bytes(1 << 20))
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for(autojump_clock):
+    async with a_street(healer=a_door()) as street:
+        stream = await shaken(await street.connect("healer"), VERIFIER)
+        async with open_channel(stream) as channel, request(channel) as call:
+            await call.send_request()
+            with pytest.raises(RpcRefused) as refused:
+                await call.recv_message()
+    assert refused.value.status is Status.DEADLINE_EXCEEDED
+    assert trio.current_time() == pytest.approx(60, abs=1)

@@ -1,7 +1,7 @@
 """Places for connections: an address that takes too many takes them from itself."""
 
 import random
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 
 import pytest
 import trio
@@ -119,12 +119,13 @@ async def test_a_place_is_waited_for_and_given_when_one_is_left():
     got = []
 
     async def take(source):
-        async with places.awaited(source):
+        await places.take(source)
+        with places.kept(source):
             got.append(source)
 
     async with trio.open_nursery() as nursery:
-        async with AsyncExitStack() as first:
-            await first.enter_async_context(places.awaited("a"))
+        await places.take("a")
+        with places.kept("a"):
             nursery.start_soon(take, "a")
             await trio.testing.wait_all_tasks_blocked()
             assert got == [], "one address has one place"
@@ -138,13 +139,14 @@ async def test_a_place_is_waited_for_and_given_when_one_is_left():
 
 async def test_who_gives_up_waiting_has_taken_nothing():
     places = Places(in_all=1, from_one=1)
-    async with places.awaited("a"):
-        with trio.CancelScope() as scope:
-            scope.deadline = trio.current_time() + 0.01
-            async with places.awaited("b"):
-                pytest.fail("there was no place")
+    await places.take("a")
+    with places.kept("a"):
+        with trio.move_on_after(0.01) as scope:
+            await places.take("b")
+        assert scope.cancelled_caught
         assert places._taken == {"a": 1}
-    async with places.awaited("b"):
+    await places.take("b")
+    with places.kept("b"):
         pass
     assert not places._taken
 
@@ -155,7 +157,8 @@ async def test_many_who_wait_are_never_more_than_there_is_room_for():
 
     async def visit(source):
         nonlocal most, inside
-        async with places.awaited(source):
+        await places.take(source)
+        with places.kept(source):
             inside += 1
             most = max(most, inside)
             for _ in range(chance.randrange(5)):

@@ -78,6 +78,7 @@ def test_what_the_chain_has_of_a_supernode_is_read_as_others_read_it(text, host,
     [
         *["", " ", ":", ":4444", "https://", "https://:4444", "a b", "[::x]:1", "-:1"],
         *["https://[", "https://]:4444", "https://a\u2100b"],
+        *["fe80::1%eth0", "x://fe80::1%\u00fc", f"fe80::1%{'a' * 300}", "fe80::1%\x1b[2J", "fe80::1%a b\r\nx: y"],
     ],
 )
 def test_a_registration_without_a_host_is_refused(text):
@@ -91,5 +92,6 @@ def test_any_text_on_the_chain_is_an_address_or_refused(text):
         address = PeerAddress.registered(ACCOUNT, text, 4000)
     except InvalidAddress:
         return
-    assert address.host
+    assert address.host.isascii()
+    assert address.host.isprintable()
     assert 1 <= address.port <= 65_535

@@ -144,7 +144,7 @@ async def test_many_who_ask_the_same_at_once_fail_alike(autojump_clock, account,
             nursery.start_soon(ask)
     assert failures == [why] * 20
     assert chain.asked == [account]
-    assert not registry._asking
+    assert not registry._questions._asking
 
 
 async def test_who_asked_may_give_up_and_the_others_still_have_their_answer(autojump_clock):
@@ -171,7 +171,7 @@ async def test_who_asked_may_give_up_and_the_others_still_have_their_answer(auto
     assert impatient.cancelled_caught
     assert known == [pytest.approx(3)] * 5
     assert chain.asked == [ACCOUNT] * 2
-    assert not registry._asking
+    assert not registry._questions._asking
 
 
 async def test_a_bug_in_a_query_is_no_answer_for_those_who_wait(autojump_clock):

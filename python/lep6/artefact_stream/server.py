@@ -20,6 +20,7 @@ from lep6.grpc import Request, ServiceBase
 from lep6.heal.hashes import is_same_hash
 from lep6.model import HealOp, HealOpStatus
 from lep6.observe import get_logger
+from lep6.once import Once
 from lep6.ports import Blocking, HealOps, IdentityResolver
 from lep6.wire import supernode as wire
 
@@ -57,6 +58,7 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
     damaged: Callable[[int], object] = field(default=lambda _: None)
     """Hears the id of an op whose staging was found damaged."""
     _open: Counter[str] = field(factory=Counter)
+    _questions: Once[int, HealOp | ChainUnavailable | None] = field(factory=Once)
 
     async def serve_reconstructed_artefacts(
         self, message: wire.ServeReconstructedArtefactsRequest
@@ -67,8 +69,8 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
         caller = self.identities.resolve(Request.current().transport)
         if not caller:
             raise RpcRefused(Status.UNAUTHENTICATED, "the caller is not identified")
+        op = await self._authorised(message.heal_op_id, caller)
         with self._admitted(caller):
-            op = await self._authorised(message.heal_op_id, caller)
             staged = await self._staged(op)
             with await self.blocking.run(partial(self._opened, op, staged)) as file:
                 served = _Served(op, staged, file, self.chunk_size)
@@ -97,12 +99,17 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
                 del self._open[caller]
 
     async def _authorised(self, op_id: int, caller: str) -> HealOp:
-        try:
-            with trio.fail_after(CHAIN_SECONDS):
-                op = (await self.heal_ops.heal_op(op_id)).value
-        except (ChainUnavailable, trio.TooSlowError) as error:
-            log.warning("chain_unavailable", op_id=op_id, reason=str(error))
-            raise RpcRefused(Status.UNAVAILABLE, "the chain does not answer") from error
+        """The op, of which the caller is a verifier.
+
+        Strangers take no place, and the chain is asked only about ops of which something is here, of each once at a
+        time: a flood of calls cannot keep the questions of verifiers waiting.
+        """
+        if await self.blocking.run(partial(self._is_absent, op_id)):
+            raise _nothing(op_id)
+        op = await self._questions.ask(op_id, partial(self._ask, op_id))
+        if isinstance(op, ChainUnavailable):
+            log.warning("chain_unavailable", op_id=op_id, reason=str(op))
+            raise RpcRefused(Status.UNAVAILABLE, "the chain does not answer")
         if op is None:
             raise RpcRefused(Status.NOT_FOUND, f"the chain knows no heal op {op_id}")
         if op.healer != self.account:
@@ -113,11 +120,24 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
             raise RpcRefused(Status.PERMISSION_DENIED, f"the caller is no verifier of heal op {op_id}")
         return op
 
+    def _is_absent(self, op_id: int) -> bool:
+        """Whether nothing is staged for an op, for certain."""
+        return not (self.root / str(op_id)).exists() and self.root.is_dir()
+
+    async def _ask(self, op_id: int) -> HealOp | ChainUnavailable | None:
+        try:
+            with trio.fail_after(CHAIN_SECONDS):
+                return (await self.heal_ops.heal_op(op_id)).value
+        except ChainUnavailable as error:
+            return error
+        except trio.TooSlowError:
+            return ChainUnavailable(f"no answer within {CHAIN_SECONDS:g} s")
+
     async def _staged(self, op: HealOp) -> Staged:
         try:
             staged = await open_staged(self.root, str(op.op_id), blocking=self.blocking)
         except FileNotFoundError as error:
-            raise _nothing(op) from error
+            raise _nothing(op.op_id) from error
         except (InvalidArtefact, OSError) as error:
             raise self._trouble(op, error) from error
         if staged.manifest.ticket != op.ticket:
@@ -134,8 +154,8 @@ class ArtefactService(ServiceBase, wire.SelfHealingServiceBase):
 
     def _trouble(self, op: HealOp, error: Exception) -> RpcRefused:
         """The refusal of a staging that could not be opened: gone meanwhile, out of reach for now, or damaged."""
-        if not (self.root / str(op.op_id)).exists() and self.root.is_dir():
-            return _nothing(op)
+        if self._is_absent(op.op_id):
+            return _nothing(op.op_id)
         if isinstance(error, OSError) and error.errno in LOCAL_TROUBLE:
             log.warning("staging_out_of_reach", op_id=op.op_id, reason=str(error))
             return RpcRefused(Status.UNAVAILABLE, "the node is overloaded; try again later")
@@ -179,8 +199,8 @@ class _Served:
         return Response(chunk=chunk, total_size=total_size, is_last=self.is_over)
 
 
-def _nothing(op: HealOp) -> RpcRefused:
-    return RpcRefused(Status.NOT_FOUND, f"nothing is staged for heal op {op.op_id}")
+def _nothing(op_id: int) -> RpcRefused:
+    return RpcRefused(Status.NOT_FOUND, f"nothing is staged for heal op {op_id}")
 
 
 def _damaged(op: HealOp, reason: object) -> RpcRefused:

@@ -26,7 +26,7 @@ from lep6.grpc.headers import REQUEST, RESPONSE, TRAILERS, Headers, Pseudo, is_w
 from lep6.grpc.limits import Limits
 from lep6.grpc.statuses import reset_status
 from lep6.grpc.stream import H2Stream, Signal
-from lep6.observe import get_logger
+from lep6.observe import get_logger, shown
 
 log = get_logger("grpc")
 
@@ -139,6 +139,7 @@ class Connection:
             self._nursery = nursery
             nursery.start_soon(self._keep_alive)
             if self._accept is not None:
+                nursery.start_soon(self._limit_first_call)
                 nursery.start_soon(self._limit_idle)
                 nursery.start_soon(self._limit_age)
             await self._read()
@@ -301,14 +302,14 @@ class Connection:
 
     def _on_goaway(self, goaway: GoAway) -> None:
         """The other side takes no new streams; those above the last one it names were not acted on."""
-        self.went_away = goaway
+        is_first, self.went_away = self.went_away is None, goaway
         text = f"the other side went away{f' ({goaway.text})' if goaway.text else ''}"
         if self._accept is None:
             for number, stream in list(self._streams.items()):
                 if number > goaway.last_stream:
                     stream.fail(RpcUnsent(Status.UNAVAILABLE, text))
-        if goaway.code != ErrorCodes.NO_ERROR:
-            log.warning("http2_goaway", code=goaway.code, text=goaway.text)
+        if goaway.code != ErrorCodes.NO_ERROR and is_first:
+            log.warning("http2_goaway", code=goaway.code, text=shown(goaway.text))
         self._changed.notify()
         self._close_if_done()
 
@@ -456,6 +457,11 @@ class Connection:
                 await self._ping_answered.wait()
             if scope.cancelled_caught:
                 self.close(f"a ping was not answered within {self.limits.ping_timeout:g} s")
+
+    async def _limit_first_call(self) -> None:
+        await trio.sleep(self.limits.first_call)
+        if not self._h2.highest_inbound_stream_id:
+            self.close("no call has come")
 
     async def _limit_idle(self) -> None:
         while True:

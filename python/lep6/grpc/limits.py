@@ -1,5 +1,6 @@
 """The numbers of a connection. The defaults are those of a Go supernode's server where it has one."""
 
+import math
 from typing import final
 
 from attrs import frozen
@@ -14,6 +15,8 @@ class Limits:
 
     max_message: int = 16 * MIB
     """Largest message received or sent."""
+    max_request: int = 16 * MIB
+    """Largest message that a server takes of a client, and what it holds of a call that nobody reads."""
     stream_window: int = 16 * MIB
     """What a peer may send on one stream before it is consumed: also the bound of a stream's buffer."""
     connection_window: int = 160 * MIB
@@ -38,6 +41,10 @@ class Limits:
     settings_timeout: float = 20.0
     """How long a client waits for the server's first word."""
 
+    request_timeout: float = 60.0
+    """How long the one message of a call may take to come."""
+    first_call: float = math.inf
+    """A server ends connections whose first call does not come for so long."""
     max_idle: float = 7200.0
     """A server ends connections that have had no call for so long."""
     max_age: float = 7200.0

@@ -36,7 +36,8 @@ async def receive(stream: H2Stream, message_type: type[T]) -> T | None:
     if prefix[0]:
         raise RpcUnanswered(Status.UNIMPLEMENTED, "messages are not to be compressed")
     length = int.from_bytes(prefix[1:], "big")
-    limit = stream.connection.limits.max_message
+    limits = stream.connection.limits
+    limit = limits.max_message if stream.connection.is_client else min(limits.max_message, limits.max_request)
     if length > limit:
         raise RpcUnanswered(
             Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is larger than the {limit} allowed"

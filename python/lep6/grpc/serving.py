@@ -64,8 +64,14 @@ class Request(Generic[RequestT, ReplyT]):
 
     async def recv_message(self) -> RequestT | None:
         """The next message; `None` when the client has ended."""
-        message: RequestT | None = await messages.receive(self._stream, self._handler.request_type)
-        if message is None and not self._messages_received and not self._handler.cardinality.client_streaming:
+        message: RequestT | None = None
+        is_one = not self._handler.cardinality.client_streaming
+        seconds = self._stream.connection.limits.request_timeout if is_one else math.inf
+        with trio.move_on_after(seconds) as scope:
+            message = await messages.receive(self._stream, self._handler.request_type)
+        if scope.cancelled_caught:
+            raise RpcRefused(Status.DEADLINE_EXCEEDED, f"the request did not come within {seconds:g} s")
+        if message is None and not self._messages_received and is_one:
             raise RpcRefused(Status.INVALID_ARGUMENT, "the request has no message")
         self._messages_received += 1
         return message

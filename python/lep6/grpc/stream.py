@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 from grpclib.const import Status
@@ -19,6 +19,10 @@ from lep6.grpc.headers import Headers
 
 if TYPE_CHECKING:
     from lep6.grpc.connection import Connection
+
+
+SLACK: Final = 64 << 10
+"""Bytes that a call may have unread besides its largest message."""
 
 
 class Signal:
@@ -50,6 +54,8 @@ class H2Stream:
         """Set once the stream is over other than by its end."""
         self.on_failure: Callable[[], None] | None = None
         self._received: deque[bytes] = deque()
+        self._unread = 0
+        """Bytes of these."""
         self._returned: deque[bytes] = deque()
         """Bytes that were acknowledged and given back."""
         self._had_data = False
@@ -74,7 +80,11 @@ class H2Stream:
         elif data:
             self._had_data = True
             self._received.append(data)
+            self._unread += len(data)
             self._changed.notify()
+            if not self.connection.is_client and self._unread > self.connection.limits.max_request + SLACK:
+                self.fail(RpcUnanswered(Status.RESOURCE_EXHAUSTED, "more was sent than the call takes"))
+                self.close(ErrorCodes.ENHANCE_YOUR_CALM)
 
     def take_end(self) -> None:
         """The other side has ended."""
@@ -144,6 +154,7 @@ class H2Stream:
         if self._returned:
             return self._returned.popleft()
         part = self._received.popleft()
+        self._unread -= len(part)
         self.connection.acknowledge(self.number, len(part))
         return part
 
@@ -206,5 +217,6 @@ class H2Stream:
     def _drop_received(self) -> None:
         dropped = sum(map(len, self._received))
         self._received.clear()
+        self._unread = 0
         if dropped:
             self.connection.acknowledge(self.number, dropped)

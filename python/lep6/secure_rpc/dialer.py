@@ -25,6 +25,8 @@ log = get_logger("secure_rpc")
 CONNECT_SECONDS: Final = 20.0
 """For one attempt: connecting, the handshake, and the peer's first record."""
 QUERY_SECONDS: Final = 5.0
+REST_SECONDS: Final = 5.0
+"""After a handshake that we gave up: so long a Go server may still be at it, which asks its chain meanwhile."""
 PAUSES: Final = (0.2, 1.0)
 """Seconds, from and to, before the second attempt."""
 
@@ -53,6 +55,8 @@ class Dialer:
     as_ours: bool = True
     """Whether to tell peers that this is a lep6."""
     connect: Connect = trio.open_tcp_stream
+    _resting: dict[str, float] = field(factory=dict)
+    """Accounts that are left alone, and until when on Trio's clock."""
     _turns: WeakValueDictionary[str, trio.Lock] = field(factory=WeakValueDictionary)
 
     @asynccontextmanager
@@ -94,6 +98,7 @@ class Dialer:
         """
         turn = self._turns.setdefault(address.identity, trio.Lock())
         async with turn:
+            await trio.sleep_until(self._resting.get(address.identity, 0.0))
             try:
                 return await self._attempt(address)
             except HandshakeFailed as error:
@@ -109,9 +114,17 @@ class Dialer:
             transport = await self.connect(address.host, address.port)
             try:
                 return await self._secured(transport, address.identity)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, trio.Cancelled):
+                    self._rest(address.identity)
                 await trio.aclose_forcefully(transport)
                 raise
+
+    def _rest(self, identity: str) -> None:
+        """Leave an account alone for a while: it may not know yet that we gave up."""
+        now = trio.current_time()
+        self._resting = {other: until for other, until in self._resting.items() if until > now}
+        self._resting[identity] = now + REST_SECONDS
 
     async def _secured(self, transport: trio.abc.Stream, identity: str) -> AltsStream:
         handshake = Handshake(self.credentials, self.seen, expected=identity, as_ours=self.as_ours)

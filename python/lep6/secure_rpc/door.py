@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from lep6.errors import HandshakeFailed, HandshakeFailure
-from lep6.grpc import Server
+from lep6.grpc import Limits, Server
 from lep6.grpc.server import DRAIN_SECONDS
 from lep6.observe import get_logger
 from lep6.secure_rpc.handshake import Handshake
@@ -29,6 +29,9 @@ HANDSHAKE_SECONDS: Final = 10.0
 CONFIRM_SECONDS: Final = 10.0
 """From our answer to the peer's first record."""
 
+LARGEST_REQUEST: Final = 64 << 10
+FIRST_CALL_SECONDS: Final = 60.0
+"""What is called here is called soon, with small requests; anything else only costs memory and places."""
 QUIET_SECONDS: Final = 1.0
 """Between two lines of the log about refusals for one reason."""
 
@@ -39,7 +42,7 @@ class Door:
     """Secures connections and hands them to a server.
 
     A connection costs a socket and a buffer of 1.1 KiB until its whole message is there; only then it takes one of the
-    handshake slots. Whom the chain does not know is not answered.
+    handshake slots, and keeps its place in the lobby until there is one. Whom the chain does not know is not answered.
     """
 
     server: Server
@@ -51,6 +54,8 @@ class Door:
     lobby: Lobby = field(factory=lambda: Lobby(in_all=1024, from_one=64))
     slots: Places = field(factory=lambda: Places(in_all=100, from_one=32))
     connections: Places = field(factory=lambda: Places(in_all=1024, from_one=256))
+    accounts: Places = field(factory=lambda: Places(in_all=1024, from_one=16))
+    """Open connections again, by the account at their other end."""
     refused: Counter[HandshakeFailure] = field(factory=Counter)
     """How many connections were refused, and why."""
     _quiet_until: dict[HandshakeFailure, float] = field(init=False, factory=dict)
@@ -61,12 +66,14 @@ class Door:
         try:
             stream = await self._secured(transport, source)
             if stream is not None:
-                with self.connections.taken(source):
-                    await self.server.serve_stream(stream, limits=stream.limits)
+                with self.connections.taken(source), self.accounts.taken(stream.session.peer.account):
+                    await self.server.serve_stream(stream, limits=_limits(stream))
                 if stream.peer is None and stream.failure is not None:
                     self._refuse(source, HandshakeFailed(HandshakeFailure.BROKEN, stream.failure))
         except HandshakeFailed as error:
             self._refuse(source, error)
+        except Exception:  # a bug on one connection ends that one
+            log.exception("connection_failed", source=source)
         finally:
             await trio.aclose_forcefully(transport)
 
@@ -90,7 +97,7 @@ class Door:
                 peer = await self._met(handshake, transport, source)
                 if peer is None:
                     return None
-                async with self.slots.awaited(source):
+                with self.slots.kept(source):
                     await self.registry.check(peer.account, peer.peer_type)
                     answer, session = handshake.accept()
                     await transport.send_all(answer)
@@ -101,24 +108,15 @@ class Door:
         return AltsStream(transport, session, confirm_by=trio.current_time() + CONFIRM_SECONDS)
 
     async def _met(self, handshake: Handshake, transport: trio.abc.Stream, source: str) -> Introduction | None:
-        """What the peer says of itself; `None` where it says nothing at all."""
+        """What the peer says of itself, for whom a slot is taken then; `None` where it says nothing at all."""
+        peer: Introduction | None = None
         with self.lobby.waiting(source) as place:
-            try:
-                with trio.fail_after(MESSAGE_SECONDS):
-                    while data := await transport.receive_some(handshake.room):
-                        peer = handshake.receive(bytes(data))
-                        if peer is not None:
-                            return peer
-            except trio.TooSlowError as error:
-                raise HandshakeFailed(HandshakeFailure.SILENT, f"{MESSAGE_SECONDS:g} s have passed") from error
-            except trio.BrokenResourceError:
-                if handshake.has_begun:
-                    raise
-            if handshake.has_begun:
-                raise HandshakeFailed(HandshakeFailure.CLOSED, "in the middle of its message")
+            peer = await _heard(handshake, transport)
+            if peer is not None:
+                await self.slots.take(source)
         if place.cancelled_caught:
             raise HandshakeFailed(HandshakeFailure.CROWDED, source or "this machine")
-        return None
+        return peer
 
     def _refuse(self, source: str, error: HandshakeFailed) -> None:
         self.refused[error.why] += 1
@@ -127,3 +125,26 @@ class Door:
             self._quiet_until[error.why] = trio.current_time() + QUIET_SECONDS
             count = self.refused[error.why]
             log.info("peer_refused", source=source, why=error.why.name, reason=str(error), so_far=count)
+
+
+async def _heard(handshake: Handshake, transport: trio.abc.Stream) -> Introduction | None:
+    """What the peer says of itself, in time; `None` where it says nothing at all."""
+    try:
+        with trio.fail_after(MESSAGE_SECONDS):
+            while data := await transport.receive_some(handshake.room):
+                peer = handshake.receive(bytes(data))
+                if peer is not None:
+                    return peer
+    except trio.TooSlowError as error:
+        raise HandshakeFailed(HandshakeFailure.SILENT, f"{MESSAGE_SECONDS:g} s have passed") from error
+    except trio.BrokenResourceError:
+        if handshake.has_begun:
+            raise
+    if handshake.has_begun:
+        raise HandshakeFailed(HandshakeFailure.CLOSED, "in the middle of its message")
+    return None
+
+
+def _limits(stream: AltsStream) -> Limits:
+    """For callers over a connection."""
+    return evolve(stream.limits, max_request=LARGEST_REQUEST, first_call=FIRST_CALL_SECONDS)

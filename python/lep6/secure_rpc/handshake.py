@@ -117,16 +117,27 @@ class Handshake:
             )
         if self._expected is not None and peer.peer_type is not PeerType.SUPERNODE:
             raise HandshakeFailed(HandshakeFailure.NOT_A_SUPERNODE, peer.account)
-        if not self._seen.add(peer.ephemeral_bytes):
-            raise HandshakeFailed(HandshakeFailure.REPLAYED, f"it names {peer.account}")
+        if peer.ephemeral_bytes in self._seen:
+            raise _replayed(peer)
 
     def accept(self) -> tuple[bytes, Session]:
-        """Go on with the peer: what to send to it, and what has come of the handshake."""
+        """Go on with the peer, whom the chain knows: what to send to it, and what has come of the handshake.
+
+        Only now is its key remembered, so that keys of nobody push none of a peer's out of memory.
+
+        Raises:
+            HandshakeFailed: the key was used meanwhile. The handshake is over.
+        """
         self._go(_State.INTRODUCED, _State.OVER)
-        answer = b"" if self.is_client else self._introduced()
         own, peer = self._credentials.account, self._peer
-        if peer is None or self._ephemeral is None:
+        if peer is None:
             raise RuntimeError("there is no peer to go on with")
+        if not self._seen.add(peer.ephemeral_bytes):
+            self._drop()
+            raise _replayed(peer)
+        answer = b"" if self.is_client else self._introduced()
+        if self._ephemeral is None:
+            raise RuntimeError("a client has not started")
         client, server = (own, peer.account) if self.is_client else (peer.account, own)
         key = record_key(self._ephemeral, peer.ephemeral, client=client, server=server)
         session = Session(peer, self.is_client, key, self._surplus)
@@ -151,3 +162,7 @@ class Handshake:
         self._state = _State.OVER
         self._ephemeral = None
         self._surplus = b""
+
+
+def _replayed(peer: Introduction) -> HandshakeFailed:
+    return HandshakeFailed(HandshakeFailure.REPLAYED, f"it names {peer.account}")

@@ -110,6 +110,9 @@ def _place(text: str) -> str:
 
 def _only_host(place: str) -> str:
     try:
-        return str(ipaddress.IPv6Address(place))
+        address = ipaddress.IPv6Address(place)
     except ValueError:
         return host_and_port(place.rpartition(":")[0])[0]
+    if address.scope_id is not None:
+        raise InvalidAddress(f"{place!r:.200} names an interface of another machine")
+    return str(address)

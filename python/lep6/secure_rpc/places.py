@@ -2,8 +2,8 @@
 
 import ipaddress
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, final
 
 import trio
@@ -90,18 +90,22 @@ class Places:
         if self._is_full(source):
             raise HandshakeFailed(HandshakeFailure.CROWDED, source or "this machine")
         self._taken[source] += 1
+        with self.kept(source):
+            yield
+
+    async def take(self, source: str) -> None:
+        """Take a place as soon as there is one; it is then to be `kept`. Cancelled: none was taken."""
+        while self._is_full(source):
+            await self._left.wait()
+        self._taken[source] += 1
+
+    @contextmanager
+    def kept(self, source: str) -> Iterator[None]:
+        """Keep a place that was taken until the block ends."""
         try:
             yield
         finally:
             self._leave(source)
-
-    @asynccontextmanager
-    async def awaited(self, source: str) -> AsyncIterator[None]:
-        """A place, as soon as there is one."""
-        while self._is_full(source):
-            await self._left.wait()
-        with self.taken(source):
-            yield
 
     def _is_full(self, source: str) -> bool:
         return self._taken.total() >= self.in_all or self._taken[source] >= self.from_one

@@ -6,7 +6,7 @@ from typing import Final, final
 from attrs import define, field
 
 REMEMBERED: Final = 1 << 15
-"""Keys. Each is of a message that an account has signed."""
+"""Keys. Each is of a message that an account has signed which the chain knows, or of our own."""
 
 
 @final
@@ -20,6 +20,10 @@ class SeenKeys:
 
     most: int = REMEMBERED
     _keys: OrderedDict[bytes, None] = field(factory=OrderedDict)
+
+    def __contains__(self, key: bytes) -> bool:
+        """Whether a key is remembered."""
+        return key in self._keys
 
     def add(self, key: bytes) -> bool:
         """Remember a key; whether it is new."""

@@ -163,7 +163,8 @@ class AltsStream(trio.abc.Stream):
     async def _break(self, why: str) -> NoReturn:
         """Close the connection and say why."""
         self._failure = why
-        log.info("connection_broken", peer=self.session.peer.account, confirmed=self.peer is not None, reason=why)
+        if self.peer is not None:  # of the others, those who serve and those who dial tell themselves
+            log.info("connection_broken", peer=self.peer, reason=why)
         await trio.aclose_forcefully(self.transport)
         raise trio.BrokenResourceError(why)
 
