@@ -10,11 +10,10 @@ import trio
 from attrs import define, field
 
 from lep6.beside import beside
-from lep6.daemon.service import LEDGER
 from lep6.devnet.box import BAD_SCORE, Box
 from lep6.devnet.chain_server.seeding import seed_of
 from lep6.devnet.chronicle import Chronicle
-from lep6.devnet.node import STAGING
+from lep6.devnet.node import LEDGER, STAGING
 from lep6.devnet.node.fail_points import FailPoint
 from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes.chain_process import ChainProcess
