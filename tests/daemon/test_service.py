@@ -4,6 +4,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
+from grpclib.const import Cardinality
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -13,6 +15,7 @@ from devnets import a_devnet
 from healing import away, hang, in_a_world, raising
 from lep6.artefact_stream import ArtefactService
 from lep6.daemon.service import LEDGER
+from lep6.daemon.wiring import ARTEFACTS
 from lep6.errors import AlreadyRunning, ForeignLedger, KeyNotOpened, NoNetwork, NotWanted, StoreDamaged, WrongChain
 from lep6.grpc import Server
 from lep6.heal.events import What
@@ -20,6 +23,7 @@ from lep6.model import HealOpStatus
 from lep6.secure_rpc import Door
 from lep6.transaction import Claim, Vote
 
+HEALTH = "/grpc.health.v1.Health"
 PATIENCE = 30.0
 """Seconds for what happens on real sockets."""
 VERIFIED, REPORTED, SCHEDULED = HealOpStatus.VERIFIED, HealOpStatus.HEALER_REPORTED, HealOpStatus.SCHEDULED
@@ -96,6 +100,35 @@ async def test_a_host_may_have_a_listener_of_its_own_which_is_closed_at_the_end(
         assert service.checks.well()["listener"]
         assert not listener.is_closed
     assert listener.is_closed
+
+
+@in_a_world()
+async def test_callers_may_ask_whether_the_artefacts_are_served(world):
+    healer, other = Host(world, 0), Host(world, 1)
+    async with healer.open() as service, other.open() as caller:
+        async with caller.dialer.channel(healer.account) as channel:
+            for name in ("", ARTEFACTS):
+                assert await health(channel, name) == HealthCheckResponse.SERVING
+            async with AsyncExitStack() as stack:
+                watching = await stack.enter_async_context(
+                    channel.request(
+                        f"{HEALTH}/Watch", Cardinality.UNARY_STREAM, HealthCheckRequest, HealthCheckResponse
+                    )
+                )
+                await watching.send_message(HealthCheckRequest(service=ARTEFACTS), end=True)
+                assert (await watching.recv_message()).status == HealthCheckResponse.SERVING
+                service.health.set(ARTEFACTS, serving=False)
+                assert (await watching.recv_message()).status == HealthCheckResponse.NOT_SERVING
+                await watching.cancel()
+        service.health.set(ARTEFACTS, serving=True)
+    assert service.health._status(ARTEFACTS) == HealthCheckResponse.NOT_SERVING
+
+
+async def health(channel, name):
+    types = (HealthCheckRequest, HealthCheckResponse)
+    async with channel.request(f"{HEALTH}/Check", Cardinality.UNARY_UNARY, *types) as call:
+        await call.send_message(HealthCheckRequest(service=name), end=True)
+        return (await call.recv_message()).status
 
 
 async def test_three_services_in_one_process_heal_over_real_sockets(tmp_path):

@@ -14,6 +14,7 @@ from lep6.daemon.measured import MeasuredChain
 from lep6.daemon.metrics import Metrics
 from lep6.daemon.ops import OpsDesk
 from lep6.daemon.throttle import ThrottledArtefacts
+from lep6.grpc import Health
 from lep6.heal.service import HealService
 from lep6.secure_rpc import Dialer, Door
 
@@ -32,6 +33,8 @@ class RunningService:
     """What verifiers call. A host that has its own server mounts it there."""
     door: Door
     """Takes accepted connections: `door.serve_stream`."""
+    health: Health
+    """Tells callers whether the artefacts are served."""
     dialer: Dialer
     chain: MeasuredChain
     metrics: Metrics

@@ -19,7 +19,7 @@ from lep6.daemon.lock import only_one, only_one_for
 from lep6.daemon.measured import WholeChain
 from lep6.daemon.metrics import Metrics
 from lep6.daemon.running import RunningService
-from lep6.daemon.wiring import Parts, wire
+from lep6.daemon.wiring import ARTEFACTS, Parts, wire
 from lep6.errors import AlreadyRunning, NoNetwork, NotWanted
 from lep6.heal.events import Watch
 from lep6.heal.ledger import Ledger
@@ -125,7 +125,10 @@ async def open_service(
             _served(service.door, listeners, drain_seconds=stop * FAREWELL_PART),
             service.heal.running(),
         ):
-            yield service
+            try:
+                yield service
+            finally:
+                service.health.set(ARTEFACTS, serving=False)
         log.info("stopped", account=account)
 
 

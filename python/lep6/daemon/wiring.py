@@ -29,6 +29,8 @@ from lep6.observe import Progress
 from lep6.ports import Blocking, Clock, Network
 from lep6.secure_rpc import Connect, Credentials, Dialer, Door, HandshakeIdentity, PeerRegistry
 
+ARTEFACTS: Final = "supernode.SelfHealingService"
+"""As the health service calls it."""
 DRAIN_PART: Final = 0.5
 """Of the time that a stop may take, what open heal ops have to come to a good place."""
 
@@ -79,19 +81,21 @@ def wire(parts: Parts) -> RunningService:
         heal.ledger.account, heal.disk.root, heal.sight, HandshakeIdentity(), blocking, damaged=heal.suspect
     )
     artefacts = ThrottledArtefacts(served, throttle, lambda count: parts.metrics.moved("served", count))
+    health = Health({ARTEFACTS: True})
     checks = Checks()
     service = RunningService(
         config=config,
         account=heal.ledger.account,
         heal=heal,
         artefacts=artefacts,
-        door=Door(Server([artefacts, Health({})]), dialer.credentials, dialer.registry, dialer.seen),
+        door=Door(Server([artefacts, health]), dialer.credentials, dialer.registry, dialer.seen),
         dialer=dialer,
         chain=chain,
         metrics=parts.metrics,
         controls=Controls(config.data_dir / FILE, heal, throttle, blocking),
         checks=checks,
         guard=Guard(heal=heal, chain=chain, registrations=chain, checks=checks, clock=clock, blocking=blocking),
+        health=health,
         desk=desk,
         stuck=hearing.stuck,
     )
