@@ -2,10 +2,8 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from random import SystemRandom
 
 import click
 import trio
@@ -59,19 +57,20 @@ def start(path: Path) -> Exit:
     return trio.run(run_daemon, config, Threads(config.lep6.threads), os.environ, open_networks)
 
 
-@asynccontextmanager
-async def open_networks(config: Config, blocking: Blocking) -> AsyncIterator[Networks]:
-    """The network that is configured: until lep6 has a client of its own, that of a devnet."""
-    directory = config.embedded_network
-    if directory is None:
+def open_networks(config: Config, blocking: Blocking) -> AbstractAsyncContextManager[Networks]:
+    """The network that is configured: until lep6 has a client of its own, that of a devnet.
+
+    Raises:
+        NoNetwork: there is none.
+    """
+    if config.embedded_network is None:
         raise NoNetwork(
             "this lep6 has no client of the Kademlia network yet: `lep6 run` heals on a devnet"
             " (lep6.embedded_network) only; on a real network embed it in a supernode host that hands in its network"
         )
-    from lep6.devnet.network import EmbeddedNetwork  # noqa: PLC0415 # only a devnet needs it
+    from lep6.devnet.configured import open_networks as opened  # noqa: PLC0415 # only a devnet needs it
 
-    async with EmbeddedNetwork.open(directory, blocking=blocking, random=SystemRandom()) as network:
-        yield Networks(network.seen_from(config.supernode.identity), network)
+    return opened(config, blocking)
 
 
 def _code(error: Exception) -> Exit:

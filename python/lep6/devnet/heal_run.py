@@ -72,7 +72,7 @@ class HealRun:
         report.size = (await self.blocking.run(file.stat)).st_size
         _core.Geometry(report.size)  # nothing is written for a file that Cascade does not keep
         await self._hash(file)
-        pace = self.plan.pace or Pace.for_size(report.size, processes=self.plan.processes)
+        pace = self.plan.pace or Pace.for_size(report.size, talk=self.plan.talk, processes=self.plan.processes)
         clock = WallClock()
         async with EmbeddedNetwork.open(
             self.directory,

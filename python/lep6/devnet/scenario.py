@@ -30,6 +30,15 @@ class Scenario(enum.Enum):
         return self not in (Scenario.UNRECOVERABLE, Scenario.NO_QUORUM)
 
 
+class Talk(enum.Enum):
+    """How nodes talk to the chain."""
+
+    INLINE = "inline"
+    """By calls."""
+    GRPC = "grpc"
+    """As to a real one: over gRPC, with signed transactions."""
+
+
 @final
 @frozen
 class Pace:
@@ -40,12 +49,14 @@ class Pace:
     deadline_epochs: int = 6
 
     @classmethod
-    def for_size(cls, size: int, *, processes: bool = False) -> "Pace":
+    def for_size(cls, size: int, *, talk: Talk = Talk.INLINE, processes: bool = False) -> "Pace":
         """The pace for a file of so many bytes: a window of some seconds, and half a second for each MB.
 
-        `processes`: each node is one, which takes more time to talk, and to begin again.
+        Over gRPC all takes longer, and more so where each node is a process that may have to begin again.
         """
-        block, window = (0.2, 15.0) if processes else (0.1, 4.0)
+        block, window = 0.1, 4.0 if talk is Talk.INLINE else 6.0
+        if processes:
+            block, window = 0.2, 15.0
         return cls(block, max(6, math.ceil((window + size / 2e6) / block / 6)))
 
     @property
@@ -59,15 +70,6 @@ class Pace:
             f"a block every {self.block_seconds:g} s, epochs of {self.epoch_blocks} blocks,"
             f" {self.deadline_epochs} epochs for a heal op: {self.window_seconds:.1f} s"
         )
-
-
-class Talk(enum.Enum):
-    """How nodes talk to the chain."""
-
-    INLINE = "inline"
-    """By calls."""
-    GRPC = "grpc"
-    """As to a real one: over gRPC, with signed transactions."""
 
 
 @final

@@ -255,7 +255,8 @@ class Healer:
         # Of an open op the window's end is the end; a VERIFIED one is tried for ever.
         is_stuck = op is None and self.pauses.failures(op_id) >= STUCK_AFTER
         self.watch(Event(What.STUCK if is_stuck else What.DEFERRED, op_id, failure.reason, failure.have))
-        log.warning("deferred", op_id=op_id, reason=failure.reason, failures=self.pauses.failures(op_id))
+        failures = self.pauses.failures(op_id)
+        log.warning("deferred", op_id=op_id, reason=failure.reason, have=failure.have, failures=failures)
         return False
 
     def forget(self, op_id: int) -> None:

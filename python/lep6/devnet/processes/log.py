@@ -1,7 +1,6 @@
 """Reads what a node's process has logged, as the events that a node in this process would tell."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
@@ -9,10 +8,6 @@ from typing import Any, Final, final
 from attrs import define
 
 from lep6.heal.events import Event, What
-
-_HAD: Final = re.compile(r"(\d+) symbols? of \d+ needed")
-"""In the reason of a reconstruct that is deferred."""
-
 
 @final
 @define(eq=False)
@@ -54,9 +49,7 @@ def _event(line: bytes) -> Event | None:
 
 
 def _deferred(entry: Mapping[str, Any], op_id: int) -> Event:
-    reason = str(entry["reason"])
-    had = _HAD.search(reason)
-    return Event(What.DEFERRED, op_id, reason, int(had[1]) if had else 0)
+    return Event(What.DEFERRED, op_id, str(entry["reason"]), int(entry.get("have", 0)))
 
 
 def _failed(entry: Mapping[str, Any], op_id: int) -> Event:
