@@ -95,7 +95,7 @@ def test_a_log_is_read_on_from_where_it_was_and_only_by_whole_lines(tmp_path):
         (line("published", op_id=1, values=9), Event(What.PUBLISHED, 1, count=9)),
         (line("publish_stuck", op_id="1", reason="r"), Event(What.STUCK, 1, "r")),
         (
-            line("deferred", op_id=1, reason="cannot rebuild: 3 symbols of 4 needed could be had"),
+            line("deferred", op_id=1, reason="cannot rebuild: 3 symbols of 4 needed could be had", have=3),
             Event(What.DEFERRED, 1, "cannot rebuild: 3 symbols of 4 needed could be had", 3),
         ),
         (line("walk_deferred", op_id=1, reason="no answer"), Event(What.DEFERRED, 1, "no answer")),

@@ -9,6 +9,7 @@ from attrs import define
 
 from lep6.heal.events import Event, What
 
+
 @final
 @define(eq=False)
 class NodeLog:
