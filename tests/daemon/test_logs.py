@@ -2,13 +2,15 @@
 
 import io
 import json
+import logging
 
 import pytest
 import structlog
+import structlog.testing
 
 from lep6.config import LogFormat, LogLevel
 from lep6.daemon.logs import write_events
-from lep6.observe import about, get_logger
+from lep6.observe import about, events_to, get_logger
 
 SECRET = "not to be seen"  # noqa: S105
 
@@ -16,11 +18,14 @@ SECRET = "not to be seen"  # noqa: S105
 @pytest.fixture(autouse=True)
 def events():
     """What is configured ends with the test."""
-    before = structlog.get_config()
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
     structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def written(work, format_=LogFormat.JSON, level=LogLevel.INFO):
@@ -103,3 +108,32 @@ def test_it_goes_where_standard_error_is_then(capsys):
     get_logger("room").info("happened")
     captured = capsys.readouterr()
     assert (captured.out, json.loads(captured.err)["event"]) == ("", "happened")
+
+
+def test_what_libraries_log_is_a_line_of_the_same_kind():
+    def work(_):
+        log = logging.getLogger("trio")
+        log.info("nothing to worry about")
+        try:
+            refuse(SECRET)
+        except ValueError:
+            log.exception("accept failed\n%s", "twice")
+
+    text = written(work)
+    line = json.loads(text)
+    assert (line["event"], line["level"]) == ("accept failed\ntwice", "error")
+    assert line["exception"][0]["exc_type"] == "ValueError"
+    assert SECRET not in text
+
+
+def test_events_go_to_the_logger_of_a_host_while_it_says_so():
+    heard = structlog.testing.CapturingLogger()
+    mine = structlog.wrap_logger(heard, processors=[lambda _, __, event: event], wrapper_class=structlog.BoundLogger)
+    log = get_logger("room")
+    with structlog.testing.capture_logs() as others:
+        with events_to(mine.bind(host="mine")):
+            log.warning("first", op_id=1)
+        log.warning("second")
+    (call,) = heard.calls
+    assert call.kwargs == {"host": "mine", "room": "room", "op_id": 1, "event": "first"}
+    assert [event["event"] for event in others] == ["second"]

@@ -7,8 +7,9 @@ import trio
 from grpclib.const import Cardinality
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import CollectorRegistry, generate_latest
+from structlog import BoundLogger, wrap_logger
 from structlog.contextvars import merge_contextvars
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger, capture_logs
 
 from daemon.hosts import STOP, Host, HostListener, ready
 from devnets import a_devnet
@@ -100,6 +101,19 @@ async def test_a_host_may_have_a_listener_of_its_own_which_is_closed_at_the_end(
         assert service.checks.well()["listener"]
         assert not listener.is_closed
     assert listener.is_closed
+
+
+@in_a_world()
+async def test_a_host_has_the_events_in_a_logger_of_its_own(world):
+    heard = CapturingLogger()
+    mine = wrap_logger(heard, processors=[lambda _, __, event: event], wrapper_class=BoundLogger)
+    async with Host(world, 0).open(logger=mine) as service:
+        await ready(service)
+        await world.blocks(2)
+    events = [call.kwargs["event"] for call in heard.calls]
+    assert events[0] == "started"
+    assert events[-1] == "stopped"
+    assert not [event for event in world.logs if event.get("room", "").startswith(("daemon", "heal"))]
 
 
 @in_a_world()

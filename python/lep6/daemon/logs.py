@@ -23,16 +23,22 @@ def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO | None = Non
         if format_ is LogFormat.JSON
         else structlog.dev.ConsoleRenderer(colors=to.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
-    structured = [_TRACEBACKS] if format_ is LogFormat.JSON else []
+    structured: list[structlog.typing.Processor] = [_TRACEBACKS] if format_ is LogFormat.JSON else []
+    dated: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *structured,
-            render,
-        ],
+        processors=[*dated, *structured, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(to),
         cache_logger_on_first_use=False,
     )
+    # What libraries tell the standard library's logging: lines of the same kind.
+    handler = logging.StreamHandler(to)
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *structured, render]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=dated, processors=last))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(_LEVELS[level], logging.WARNING))

@@ -7,6 +7,7 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Final
 
+import structlog
 import trio
 from prometheus_client import CollectorRegistry
 
@@ -24,7 +25,7 @@ from lep6.errors import AlreadyRunning, NoNetwork, NotWanted
 from lep6.heal.events import Watch
 from lep6.heal.ledger import Ledger
 from lep6.keys import PrivateKey
-from lep6.observe import Progress, Unwatched, get_logger
+from lep6.observe import Progress, Unwatched, events_to, get_logger
 from lep6.ports import Blocking, Clock, Network
 from lep6.secure_rpc import Connect, Door
 
@@ -51,6 +52,7 @@ async def open_service(
     clock: Clock | None = None,
     random: Random | None = None,
     watch: Watch | None = None,
+    logger: structlog.typing.BindableLogger | None = None,
 ) -> AsyncIterator[RunningService]:
     """Heal while the block runs, as a configuration says; what a host has of its own it hands in.
 
@@ -69,6 +71,7 @@ async def open_service(
         clock: the time of day.
         random: chance; the system's if none is given.
         watch: hears what happens to heal ops.
+        logger: takes the events of the service; structlog's, as it is configured, if none is given.
 
     Raises:
         AlreadyRunning: another lep6 heals with this data or this key, or the port is taken.
@@ -84,6 +87,7 @@ async def open_service(
     clock, random = clock or WallClock(), random or SystemRandom()
     stop = config.lep6.stop_seconds
     async with AsyncExitStack() as stack:
+        stack.enter_context(events_to(logger))
         stack.enter_context(only_one(config.data_dir))
         if key is None:
             key = await blocking.run(partial(open_key, config))

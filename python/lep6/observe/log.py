@@ -1,8 +1,12 @@
 """Structured events. Hosts configure structlog; lep6 only emits, and never puts a secret into an event."""
 
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, cast, final
 
 import structlog
+from attrs import frozen
 
 MOST_SHOWN: Final = 200
 """Letters of a stranger's words."""
@@ -18,7 +22,33 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:MOST_SHOWN])
 
 
+_HOST: ContextVar[structlog.typing.BindableLogger | None] = ContextVar("_HOST", default=None)
+"""The logger that a host has handed in, for this task and its children."""
+
+
+@contextmanager
+def events_to(logger: structlog.typing.BindableLogger | None) -> Iterator[None]:
+    """Give the events of this task, and of the tasks that it starts in the block, to a logger of the host."""
+    before = _HOST.get()
+    _HOST.set(logger)
+    try:
+        yield
+    finally:
+        _HOST.set(before)
+
+
+@final
+@frozen
+class _Room:
+    """The logger of a room: whatever is configured, or handed in, when something happens."""
+
+    name: str
+
+    def __getattr__(self, method: str) -> Any:
+        logger = _HOST.get()
+        return getattr((structlog.get_logger() if logger is None else logger).bind(room=self.name), method)
+
+
 def get_logger(room: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of a room; ticket and op id come from structlog's context variables."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(room=room)
-    return logger
+    return cast("structlog.typing.FilteringBoundLogger", _Room(room))
