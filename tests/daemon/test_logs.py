@@ -1,8 +1,10 @@
 """The lines of the log, for programs and for people."""
 
+import errno
 import io
 import json
 import logging
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -137,3 +139,58 @@ def test_events_go_to_the_logger_of_a_host_while_it_says_so():
     (call,) = heard.calls
     assert call.kwargs == {"host": "mine", "room": "room", "op_id": 1, "event": "first"}
     assert [event["event"] for event in others] == ["second"]
+
+
+class Full(io.StringIO):
+    """A stream that takes nothing for a time."""
+
+    is_full = True
+
+    def write(self, text):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("stream", [Full, io.StringIO])
+@pytest.mark.parametrize("format_", list(LogFormat))
+def test_what_cannot_be_written_is_lost_and_ends_nothing(stream, format_, capsys):
+    to = stream()
+    write_events(format_, LogLevel.INFO, to=to)
+    if stream is io.StringIO:
+        to.close()
+    log = get_logger("room")
+    log.info("happened", count=7)
+    raised(log)
+    logging.getLogger("trio").warning("happened")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_comes_after_what_was_lost_is_written():
+    to = Full()
+    write_events(LogFormat.JSON, LogLevel.INFO, to=to)
+    log = get_logger("room")
+    log.info("lost")
+    to.is_full = False
+    log.info("written")
+    assert json.loads(to.getvalue())["event"] == "written"
+
+
+def test_whatever_the_logger_of_a_host_raises_ends_nothing():
+    broken = Mock()
+    broken.bind.return_value.warning.side_effect = KeyError("a bug of the host")
+    with events_to(broken):
+        get_logger("room").warning("happened", op_id=1)
+    broken.bind.return_value.warning.assert_called_once_with("happened", op_id=1)
+    broken.bind.side_effect = RuntimeError("another one")
+    with events_to(broken):
+        get_logger("room").error("happened")
+
+
+def test_a_bug_in_what_is_configured_is_not_taken_for_a_stream():
+    def broken(*_):
+        raise KeyError("a processor's")
+
+    structlog.configure(processors=[broken])
+    with pytest.raises(KeyError):
+        get_logger("room").error("happened")

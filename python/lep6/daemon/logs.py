@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Final, TextIO
+from typing import Final, TextIO, final
 
 import structlog
 
@@ -13,6 +13,14 @@ _LEVELS: Final = {level: getattr(logging, level.name) for level in LogLevel}
 _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
+
+
+@final
+class _Handler(logging.StreamHandler[TextIO]):
+    """What cannot be written is lost, and nothing is said of it: there is nowhere to say it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # as the library calls it
+        """See `logging.Handler.handleError`."""
 
 
 def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO | None = None) -> None:
@@ -36,7 +44,7 @@ def write_events(format_: LogFormat, level: LogLevel, *, to: TextIO | None = Non
         cache_logger_on_first_use=False,
     )
     # What libraries tell the standard library's logging: lines of the same kind.
-    handler = logging.StreamHandler(to)
+    handler = _Handler(to)
     last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *structured, render]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=dated, processors=last))
     root = logging.getLogger()

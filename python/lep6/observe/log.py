@@ -1,9 +1,9 @@
 """Structured events. Hosts configure structlog; lep6 only emits, and never puts a secret into an event."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Final, cast, final
+from typing import Final, cast, final
 
 import structlog
 from attrs import frozen
@@ -40,13 +40,23 @@ def events_to(logger: structlog.typing.BindableLogger | None) -> Iterator[None]:
 @final
 @frozen
 class _Room:
-    """The logger of a room: whatever is configured, or handed in, when something happens."""
+    """The logger of a room: whatever is configured, or handed in, when something happens.
+
+    An event that cannot be written is lost: a disk that is full, or a host's logger that fails, ends no work.
+    """
 
     name: str
 
-    def __getattr__(self, method: str) -> Any:
-        logger = _HOST.get()
-        return getattr((structlog.get_logger() if logger is None else logger).bind(room=self.name), method)
+    def __getattr__(self, method: str) -> Callable[..., None]:
+        host = _HOST.get()
+        lost = (OSError, ValueError) if host is None else (Exception,)  # ValueError: of a stream that is closed
+
+        def emit(*args: object, **fields: object) -> None:
+            with suppress(*lost):
+                logger = structlog.get_logger() if host is None else host
+                getattr(logger.bind(room=self.name), method)(*args, **fields)
+
+        return emit
 
 
 def get_logger(room: str) -> structlog.typing.FilteringBoundLogger:
