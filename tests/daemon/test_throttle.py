@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from attrs import frozen
 
 from artefact_stream.ends import OP
@@ -58,12 +59,55 @@ async def test_a_new_rate_forgets_the_debts_of_the_old_one(autojump_clock):
     assert trio.current_time() == 0
 
 
-async def test_who_is_cancelled_while_waiting_leaves_the_others_their_turn(autojump_clock):
+async def test_who_is_cancelled_while_waiting_owes_nothing_and_leaves_the_others_their_turn(autojump_clock):
     throttle = Throttle(bytes_per_second=100)
     await throttle.spend(100)
-    with trio.move_on_after(0.5):
-        await throttle.spend(100)
+    for _ in range(5):
+        with trio.move_on_after(0.1) as waiting:
+            await throttle.spend(1_000_000)
+        assert waiting.cancelled_caught
     await throttle.spend(1)
+    assert trio.current_time() == pytest.approx(1)
+
+
+async def test_they_pass_in_the_order_in_which_they_came(autojump_clock):
+    throttle, passed = Throttle(bytes_per_second=100), []
+    await throttle.spend(100)
+
+    async def work(number, seconds):
+        with trio.move_on_after(seconds):
+            await throttle.spend(100)
+            passed.append((number, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(work, number, 1.5 if number == 1 else 100)
+            await trio.testing.wait_all_tasks_blocked()
+    assert passed == [(0, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+
+
+@pytest.mark.parametrize("rate", [0, 1_000_000])
+async def test_a_new_rate_holds_for_those_who_wait_already(autojump_clock, rate):
+    throttle = Throttle(bytes_per_second=1)
+    await throttle.spend(1_000_000)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(throttle.spend, 1_000_000)
+        await trio.sleep(5)
+        throttle.set_rate(rate)
+    assert trio.current_time() == pytest.approx(7 if rate else 5)
+
+
+async def test_the_rate_may_change_again_while_one_waits(autojump_clock):
+    throttle = Throttle(bytes_per_second=1)
+    await throttle.spend(1_000)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(throttle.spend, 1_000)
+        for rate in (2, 10):
+            await trio.sleep(1)
+            throttle.set_rate(rate)
+    # The first passes when the rate is 2, at 1 s; its debt goes with that rate, at 2 s.
     assert trio.current_time() == pytest.approx(2)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import define, field, frozen
@@ -12,6 +12,9 @@ from lep6.grpc import ServiceBase
 from lep6.model import HealOp, Key
 from lep6.ports import ArtefactSource, Network, Placement, Retrieval, Sink
 from lep6.wire import supernode as wire
+
+LEAST_RATE: Final = 1 << 16
+"""The least bytes a second that are a limit: with less, no file would come whole within its time."""
 
 
 @final
@@ -23,18 +26,32 @@ class Throttle:
     """0: as many as there are."""
     _paid_at: float = field(default=0.0, init=False)
     """When all that has passed is paid for, on Trio's clock."""
+    _turn: trio.Lock = field(init=False, factory=trio.Lock)
+    """Held by the one who passes next; the others come in their order."""
+    _changed: trio.Event = field(init=False, factory=trio.Event)
+    """Set when the rate is another one."""
 
     async def spend(self, count: int) -> None:
-        """Let so many bytes pass, as soon as those before them are paid for."""
-        now = trio.current_time()
-        due = max(self._paid_at, now)
-        if self.bytes_per_second:
-            self._paid_at = due + count / self.bytes_per_second
-        await trio.sleep_until(due) if due > now else await trio.lowlevel.checkpoint()
+        """Let so many bytes pass, as soon as those before them are paid for; cancelled until then, nothing is owed."""
+        async with self._turn:
+            due = await self._paid()
+            if self.bytes_per_second:
+                self._paid_at = due + count / self.bytes_per_second
 
     def set_rate(self, bytes_per_second: int) -> None:
-        """Change the rate; debts of the old one are forgotten."""
+        """Change the rate, for those too who wait now; debts of the old one are forgotten."""
         self.bytes_per_second, self._paid_at = bytes_per_second, 0.0
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def _paid(self) -> float:
+        """Wait until all that has passed is paid for; when that was."""
+        while (due := self._paid_at) > trio.current_time():
+            with trio.move_on_at(due) as waiting:
+                await self._changed.wait()
+            if waiting.cancelled_caught:
+                return due
+        return trio.current_time()
 
 
 @final
