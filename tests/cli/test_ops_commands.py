@@ -233,8 +233,16 @@ async def test_limits_are_shown_and_set(tmp_path):
     assert json.loads(as_json.stdout) == {"version": 1, "limits": {"reconstructs": 5, "bytes_per_second": 2048}}
 
 
+async def test_a_limit_that_was_set_can_be_what_the_configuration_says_again(tmp_path):
+    async with a_daemon(tmp_path) as lep6:
+        await lep6("limits", "set", "reconstructs=5", "bytes_per_second=2048")
+        result = await lep6("limits", "set", "reconstructs=default", "--json")
+    assert json.loads(result.stdout)["limits"] == {"reconstructs": 2, "bytes_per_second": 2048}
+    assert lep6.service.calls[-1] == ("set_limits", {"reconstructs": None})
+
+
 @pytest.mark.parametrize(
-    "limit", ["reconstructs", "reconstructs=", "=5", "reconstructs=-1", "reconstructs=a", "a=" + "9" * 99]
+    "limit", ["reconstructs", "reconstructs=", "=5", "reconstructs=-1", "reconstructs=a", "=default", "a=" + "9" * 99]
 )
 async def test_what_is_no_limit_is_wrong_usage(tmp_path, limit):
     async with a_daemon(tmp_path) as lep6:

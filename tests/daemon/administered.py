@@ -50,6 +50,7 @@ STATUS = {
     "stuck": [],
     "staging_bytes": 2048,
 }
+HELD = {"reconstructs": 2, "bytes_per_second": 0}
 
 
 @define(eq=False)
@@ -60,7 +61,7 @@ class Remembering:
     delay: float = 0.0
     error: BaseException | None = None
     document: dict = field(factory=lambda: dict(STATUS))
-    held: dict = field(factory=lambda: {"reconstructs": 2, "bytes_per_second": 0})
+    held: dict = field(factory=lambda: dict(HELD))
     at_once: int = 0
     most_at_once: int = 0
     listed: list = field(factory=lambda: [LINE])
@@ -116,7 +117,7 @@ class Remembering:
         await self._called("set_limits", dict(limits))
         if strange := set(limits) - set(self.held):
             raise InvalidLimit(f"there is no limit {min(strange)!r}")
-        self.held |= limits
+        self.held |= {name: HELD[name] if value is None else value for name, value in limits.items()}
         return self.limits()
 
     def set_log_level(self, level, /):

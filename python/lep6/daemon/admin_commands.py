@@ -42,7 +42,7 @@ class Administered(Protocol):
         """The limits that hold now, by name."""
 
     async def set_limits(self, limits: Mapping[str, Any], /) -> dict[str, int]:
-        """Set some limits; those that hold then.
+        """Set some limits, or with `None` what the configuration says; those that hold then.
 
         Raises:
             InvalidLimit: there is no such limit, or it cannot have this value. None was set.
@@ -134,7 +134,7 @@ async def _limits(service: Administered, _: dict[str, Any]) -> dict[str, Any]:
 async def _set_limits(service: Administered, arguments: dict[str, Any]) -> dict[str, Any]:
     limits = arguments["limits"]
     if not isinstance(limits, dict) or not limits:
-        raise _invalid(f"limits is an object of names and numbers, not {limits!r:.60}")
+        raise _invalid(f"limits is an object of names, and numbers or null, not {limits!r:.60}")
     try:
         return {"limits": await service.set_limits(limits)}
     except InvalidLimit as error:
