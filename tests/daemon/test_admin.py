@@ -87,6 +87,9 @@ async def test_an_op_of_which_there_is_nothing_is_not_found(tmp_path, do):
         ({"version": 1, "do": "ops.show", "op": 5.0}, "not 5.0"),
         ({"version": 1, "do": "ops.drop", "op": 5, "yes": 1}, "true or false"),
         ({"version": 1, "do": "ops.drop", "op": 5, "sure": True}, "no 'sure'"),
+        ({"version": 1, "do": "pause", "event": "x"}, "pause takes no 'event'"),
+        ({"version": 1, "do": "resume", "room": "x", "self": 1}, "resume takes no 'room'"),
+        ({"version": 1, "do": "ops.drop", "op": 5, "yes": True, "event": "x"}, "ops.drop takes no 'event'"),
         ({"version": 1, "do": "limits.set"}, "needs 'limits'"),
         ({"version": 1, "do": "limits.set", "limits": {}}, "an object"),
         ({"version": 1, "do": "limits.set", "limits": {"speed": 1}}, "no limit 'speed'"),
@@ -162,8 +165,11 @@ async def test_what_changes_something_is_logged(tmp_path):
         async with a_socket(tmp_path) as admin:
             await AdminClient(admin.path).ask("ops.drop", op=5, yes=True)
             await AdminClient(admin.path).ask("status")
+            await AdminClient(admin.path).ask("log.level", level="debug")
+    about = {"event": "admin_request", "log_level": "info", "room": "daemon.admin"}
     assert [log for log in logs if log["event"] == "admin_request"] == [
-        {"event": "admin_request", "log_level": "info", "room": "daemon.admin", "do": "ops.drop", "op": 5, "yes": True}
+        {**about, "do": "ops.drop", "arguments": {"op": 5, "yes": True}},
+        {**about, "do": "log.level", "arguments": {"level": "debug"}},
     ]
 
 

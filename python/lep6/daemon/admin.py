@@ -18,7 +18,7 @@ import trio
 from attrs import field, frozen
 
 from lep6.beside import beside
-from lep6.daemon.admin_commands import Administered, carry_out, changes
+from lep6.daemon.admin_commands import Administered, Asked, understood
 from lep6.daemon.admin_protocol import (
     ADMIN_SOCKET,
     MAX_REQUEST,
@@ -136,7 +136,7 @@ class _Desk:
     async def _answer(self, request: bytes) -> bytes:
         try:
             with trio.fail_after(REQUEST_SECONDS):
-                return answer_of(await self._carry_out(request_of(request)))
+                return answer_of(await self._carry_out(understood(request_of(request))))
         except trio.TooSlowError:
             late = f"it was not done within {REQUEST_SECONDS:g} s; look how it is, and ask again"
             return refusal_of(AdminRefused(AdminRefusal.BUSY, late))
@@ -149,12 +149,13 @@ class _Desk:
             log.exception("admin_request_broke")
             return refusal_of(AdminRefused(AdminRefusal.FAILED, f"a bug of lep6: {error!r}"))
 
-    async def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        if not changes(request):
-            return await carry_out(self.service, request)
+    async def _carry_out(self, asked: Asked) -> dict[str, Any]:
+        if not asked.changes:
+            return await asked.carry_out(self.service)
         async with self.changing:
-            log.info("admin_request", **{name: value for name, value in request.items() if name != "version"})
-            return await carry_out(self.service, request)
+            # The names of the arguments might be those of fields that lines have of their own.
+            log.info("admin_request", do=asked.do, arguments=dict(asked.arguments))
+            return await asked.carry_out(self.service)
 
 
 async def _send(stream: trio.SocketStream, answer: bytes) -> bool:

@@ -52,18 +52,34 @@ class Administered(Protocol):
         """Write events of this level, and worse."""
 
 
-def changes(request: Mapping[str, Any]) -> bool:
-    """Whether a request is one to change something."""
-    do = request.get("do")
-    return do in _CHANGING or (do == "ops.drop" and request.get("yes") is True)
+@final
+@frozen
+class Asked:
+    """A request that is understood: something that can be done, with what it needs for that."""
+
+    do: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is one to change something."""
+        return self.do in _CHANGING or (self.do == "ops.drop" and self.arguments.get("yes") is True)
+
+    async def carry_out(self, service: Administered) -> dict[str, Any]:
+        """Do it.
+
+        Raises:
+            AdminRefused: an argument is none, or it is about something that is not there.
+            Lep6Error, OSError: as the service raises them.
+        """
+        return await _COMMANDS[self.do].carry_out(service, dict(self.arguments))
 
 
-async def carry_out(service: Administered, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what a request says.
+def understood(request: Mapping[str, Any]) -> Asked:
+    """What a request asks for.
 
     Raises:
-        AdminRefused: it is not one, or it is about something that is not there.
-        Lep6Error, OSError: as the service raises them.
+        AdminRefused: it is not one.
     """
     if request.get("version") != VERSION:
         raise _invalid(f"this daemon takes requests of version {VERSION}, not {request.get('version')!r:.60}")
@@ -76,7 +92,7 @@ async def carry_out(service: Administered, request: Mapping[str, Any]) -> dict[s
         raise _invalid(f"{do} takes no {strange[0]!r:.60}")
     if missing := [name for name in command.needs if name not in arguments]:
         raise _invalid(f"{do} needs {missing[0]!r}")
-    return await command.carry_out(service, arguments)
+    return Asked(str(do), arguments)
 
 
 @final
