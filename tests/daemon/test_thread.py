@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -149,6 +150,57 @@ def test_a_group_of_errors_stays_one(running):
 
 def _raise():
     raise HostError
+
+
+async def _leave(_):
+    sys.exit(3)
+
+
+async def _leave_from_a_nursery(_):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        nursery.start_soon(_leave, None)
+
+
+async def _interrupt(_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("work", "kind"),
+    [(_leave, SystemExit), (_interrupt, KeyboardInterrupt), (_leave_from_a_nursery, BaseExceptionGroup)],
+)
+def test_what_would_end_a_program_ends_a_call_alone(running, work, kind):
+    assert isinstance(running.call(work).exception(PATIENCE), kind)
+
+    async def answer(_):
+        return 7
+
+    assert got(running.call(answer)) == 7
+
+
+def test_a_call_that_fails_while_the_service_stops_is_its_futures(opener):
+    thread = ServiceThread(opener)
+    got(thread.start())
+    began = threading.Event()
+
+    async def fail_when_cancelled(_):
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise HostError("while it cleaned up")
+
+    async def work(_):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled, None)
+            nursery.start_soon(trio.sleep_forever)
+            began.set()
+
+    future = thread.call(work)
+    assert began.wait(PATIENCE)
+    got(thread.stop())
+    assert isinstance(future.exception(PATIENCE), ExceptionGroup)
+    assert ended(thread) is None
 
 
 def test_many_threads_may_call_at_a_time(running):
@@ -298,6 +350,19 @@ def test_a_failure_at_the_start_is_told_by_both_futures(opener):
     thread = ServiceThread(opener)
     assert thread.start().exception(PATIENCE) is mine
     assert ended(thread) is mine
+
+
+def test_where_the_system_gives_no_thread_both_futures_say_so(opener, monkeypatch):
+    error = RuntimeError("can't start new thread")
+    thread = ServiceThread(opener)
+    monkeypatch.setattr(thread._thread, "start", Mock(side_effect=error))
+    with pytest.raises(RuntimeError, match="new thread"):
+        thread.start()
+    assert thread.started.exception(PATIENCE) is error
+    assert thread.stop().exception(PATIENCE) is error
+    assert opener.opened == 0
+    with pytest.raises(RuntimeError, match="before"):
+        thread.start()
 
 
 def test_a_failure_while_it_runs_ends_it_and_what_was_called(opener):

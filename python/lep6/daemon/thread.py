@@ -48,14 +48,19 @@ class ServiceThread:
         """Begin; the future is done when the service is open.
 
         Raises:
-            RuntimeError: it was started before.
+            RuntimeError: it was started before, or the system gave no thread; then both futures carry that, too.
         """
         with self._lock:
             if self._is_begun:
                 raise RuntimeError("it was started before")
             self._is_begun = True
             if not self._is_stopped:
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except BaseException as error:
+                    self._is_stopped = True
+                    self._end(error)
+                    raise
         return self.started
 
     def stop(self) -> Future[None]:
@@ -154,7 +159,7 @@ class _Call(Generic[T]):
             self._future.set_exception(NotRunning("the heal service does not run"))
 
     async def run(self, service: RunningService) -> None:
-        """Do the work. Its errors are the future's."""
+        """Do the work. Its errors are the future's, whatever they are."""
         if self._future.cancelled():
             return
         result: T | None = None
@@ -162,7 +167,13 @@ class _Call(Generic[T]):
         try:
             with self._scope:
                 result, error = await self._work(service), None
-        except Exception as caught:  # noqa: BLE001 # it goes to whoever waits
+        except trio.Cancelled:
+            raise
+        except BaseExceptionGroup as group:
+            cancelled, error = group.split(trio.Cancelled)
+            if cancelled is not None:
+                raise cancelled from None
+        except BaseException as caught:  # noqa: BLE001 # it goes to whoever waits; not even SystemExit is the service's
             error = caught
         finally:
             # Cancelled by its owner it stays so; cancelled by the end of the service it is lost.
