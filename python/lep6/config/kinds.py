@@ -126,7 +126,9 @@ def _secret(value: object, _: Any) -> Secret:
 
 def _texts(value: object, _: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise Unfit(f"is {shown(value)}, not a list", "write a list: [one, two]")
+        # An address may have a password in it.
+        what = "one text" if isinstance(value, str) else shown(value)
+        raise Unfit(f"is {what}, not a list", "write a list: [one, two]")
     return tuple(_text(item, str) for item in value)
 
 

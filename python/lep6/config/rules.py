@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,19 @@ from typing import Final
 from lep6.chain.gas import DENOM
 from lep6.config.configuration import absolute, host_and_port, price_of
 from lep6.config.healing import Healing, healing
+from lep6.config.keys import value_at
+from lep6.config.secret import HIDDEN
 from lep6.config.sections import DEVNET_CHAIN_ID, Backend, Document
 from lep6.errors import InvalidAddress, InvalidKey, Problem
 from lep6.grpc.dial import Address
 from lep6.keys import address_bytes
+
+LEAST_STOP: Final = 1.0
+"""Seconds."""
+LEAST_PAUSE: Final = 100
+"""Milliseconds between two looks at the chain."""
+
+_PLACE: Final = re.compile(r"([A-Za-z]{1,10}://)?([^/?#]*)/?(.*)", re.DOTALL)
 
 
 def problems(document: Document, base: Path) -> Iterator[Problem]:
@@ -84,8 +94,17 @@ def _nodes(document: Document) -> Iterator[Problem]:
 def _address(key: str, text: str) -> Iterator[Problem]:
     try:
         Address.parse(text)
-    except InvalidAddress as error:
-        yield Problem(key, f"is no address of a server ({error})", "write host:port or https://host:port")
+    except InvalidAddress:
+        yield Problem(
+            key, f"is {_without_secrets(text)!r:.100}, no address of a server", "write host:port or https://host:port"
+        )
+
+
+def _without_secrets(address: str) -> str:
+    """An address to be shown: without a user and a password, and without a path, which often is a secret as well."""
+    user, at, rest = address.rpartition("@")
+    scheme, place, path = _PLACE.fullmatch(rest).groups()  # type: ignore[union-attr] # whatever it is
+    return (HIDDEN + at if user else at) + (scheme or "") + place + (f"/{HIDDEN}" if path else "")
 
 
 def _gas(document: Document) -> Iterator[Problem]:
@@ -130,11 +149,13 @@ def _metrics(document: Document) -> Iterator[Problem]:
     if not own.metrics_listen:
         return
     try:
-        host, _ = host_and_port(own.metrics_listen)
+        host, port = host_and_port(own.metrics_listen)
     except ValueError as error:
         yield Problem(key, f"is no place to listen ({error})", "write host:port, or an empty text for none")
         return
-    if not own.metrics_public and not _is_loopback(host):
+    if port and port == document.supernode.port:
+        yield Problem(key, f"has the port {port} of supernode.port", "write another port: others dial that one")
+    elif not own.metrics_public and not _is_loopback(host):
         yield Problem(
             key, f"is {own.metrics_listen!r}, where others come in", "write 127.0.0.1, or set lep6.metrics_public"
         )
@@ -151,6 +172,10 @@ def _own(document: Document) -> Iterator[Problem]:
     own = document.lep6
     if not own.threads:
         yield Problem("lep6.threads", "is 0; nothing would ever be done", "write 1 or more")
+    if own.stop_seconds < LEAST_STOP:
+        yield Problem(
+            "lep6.stop_seconds", f"is {own.stop_seconds:g}; nothing could end in order", f"write {LEAST_STOP:g} or more"
+        )
     if own.embedded_network and document.lumera.chain_id != DEVNET_CHAIN_ID:
         yield Problem(
             "lep6.embedded_network",
@@ -158,6 +183,17 @@ def _own(document: Document) -> Iterator[Problem]:
             " lep6 run refuses it",
             "remove it",
         )
+
+
+def _pauses(document: Document) -> Iterator[Problem]:
+    for key in ("self_healing.poll_interval_ms", "lep6.tx_poll_ms"):
+        value = value_at(document, key)
+        if value < LEAST_PAUSE:
+            yield Problem(
+                key,
+                f"is {value}; the nodes of the chain would be asked without a pause",
+                f"write {LEAST_PAUSE} or more, or 0 for the default",
+            )
 
 
 def _directories(document: Document, base: Path) -> Iterator[Problem]:
@@ -177,5 +213,6 @@ _RULES: Final[tuple[Callable[[Document], Iterator[Problem]], ...]] = (
     _challenges,
     _healing,
     _metrics,
+    _pauses,
     _own,
 )
