@@ -1,5 +1,6 @@
 """`lep6 run` as an operator and a service manager see it: a process, its signals, its words, its end."""
 
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import ryaml
@@ -29,7 +31,7 @@ from lep6.daemon.run import Networks, run_daemon
 from lep6.devnet.chain_server import Unavailable
 from lep6.devnet.network import node_account, node_key, node_secret
 from lep6.devnet.store import Behaviour
-from lep6.errors import NotWanted
+from lep6.errors import NoSpace, NotWanted, StoreDamaged, StoreUnavailable
 from lep6.model import HealOpStatus
 from lep6.transaction import Claim
 
@@ -233,6 +235,29 @@ def test_data_that_are_in_use_have_a_code_of_their_own(node):
         code, text = node.run()
     assert code == Exit.ALREADY_RUNNING
     assert f"in use by process {os.getpid()}" in text
+
+
+@pytest.mark.usefixtures("_events")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreUnavailable("the disk is full"), Exit.NOT_NOW),
+        (NoSpace("the disk is full"), Exit.NOT_NOW),
+        (OSError(errno.ENOSPC, "No space left on device"), Exit.NOT_NOW),
+        (OSError(errno.EMFILE, "Too many open files"), Exit.NOT_NOW),
+        (OSError(errno.EIO, "Input/output error"), Exit.NOT_NOW),
+        (ExceptionGroup("of a nursery", [OSError(errno.ENOMEM, "Cannot allocate memory")]), Exit.NOT_NOW),
+        (StoreDamaged("the ledger is damaged"), Exit.CANNOT_RUN),
+        (PermissionError(errno.EACCES, "Permission denied"), Exit.CANNOT_RUN),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), Exit.CANNOT_RUN),
+        (OSError(errno.EROFS, "Read-only file system"), Exit.CANNOT_RUN),
+        (FileExistsError("admin.sock is no socket"), Exit.CANNOT_RUN),
+    ],
+    ids=str,
+)
+def test_what_may_pass_by_itself_has_a_code_of_its_own(node, monkeypatch, error, code):
+    monkeypatch.setattr("lep6.daemon.run.open_service", Mock(side_effect=error))
+    assert node.run()[0] == code
 
 
 async def test_an_account_that_the_chain_does_not_know_has_a_code_of_its_own(tmp_path):

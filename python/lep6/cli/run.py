@@ -1,9 +1,11 @@
 """`lep6 run`: the daemon."""
 
+import errno
 import os
 import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import click
 import trio
@@ -14,11 +16,25 @@ from lep6.config import Config, InvalidConfig, load
 from lep6.daemon.exits import Exit
 from lep6.daemon.logs import write_events
 from lep6.daemon.run import Networks, run_daemon
-from lep6.errors import AlreadyRunning, Lep6Error, NoNetwork, NotWanted
+from lep6.errors import AlreadyRunning, Lep6Error, NoNetwork, NoSpace, NotWanted, StoreUnavailable
 from lep6.observe import get_logger
 from lep6.ports import Blocking
 
 log = get_logger("cli.run")
+
+LASTING: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EROFS,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+"""What the system says when somebody has to do something; the rest may pass by itself."""
 
 
 @click.command()
@@ -36,7 +52,7 @@ def group(path: Path) -> None:
 
     Exit codes: 0 stopped; 4 the configuration, the key, the data or the machine is not as it must be; 5 another daemon
     has the data, the key or the port; 6 the chain is another one or does not know this node; 7 stopped, but not in
-    time; 70 a bug.
+    time; 70 a bug; 75 something that may pass by itself is in the way.
     """
     try:
         sys.exit(start(path))
@@ -79,6 +95,10 @@ def _code(error: Exception) -> Exit:
             return Exit.ALREADY_RUNNING
         case NotWanted():
             return Exit.NOT_WANTED
+        case StoreUnavailable() | NoSpace():
+            return Exit.NOT_NOW
+        case OSError(errno=int(number)) if number not in LASTING:
+            return Exit.NOT_NOW
         case _:
             return Exit.CANNOT_RUN
 

@@ -18,3 +18,5 @@ class Exit(enum.IntEnum):
     """Stopped, but not within its time: something had to be broken off, and goes on at the next start."""
     BUG = 70
     """A bug of lep6."""
+    NOT_NOW = 75
+    """Something that may pass by itself is in the way, such as a full disk: another start may succeed."""
