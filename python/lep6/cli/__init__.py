@@ -1,7 +1,7 @@
 """The command `lep6`. Subcommands load when they are called."""
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,8 @@ EXIT_CANNOT: Final = 3
 EXIT_BAD_INPUT: Final = 4
 """An input, or the machine, is not as it must be; the message says what."""
 EXIT_INTERRUPTED: Final = 130
+EXIT_UNREAD: Final = 141
+"""Whoever read the output has gone. It is what a shell sees of other programs then."""
 
 _GROUPS: Final = {
     "cascade": ("lep6.cli.cascade", "Encode, decode and check files of symbols."),
@@ -30,6 +32,20 @@ _GROUPS: Final = {
 
 class LazyGroup(click.Group):
     """A group whose subcommands are imported when they are called."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """See `click.Command.main`."""
+        from lep6.cli.output import flushed  # noqa: PLC0415 # it has the exit codes from here
+
+        with flushed():
+            return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`."""
+        from lep6.cli.output import taken  # noqa: PLC0415 # as above
+
+        with taken():  # before click, which would end with 1
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names of the subcommands."""
@@ -56,5 +72,5 @@ def main() -> None:
     """The self-healing runtime of the Lumera storage network.
 
     Exit codes: 0 done; 1 the answer is no (damage found, bytes differ); 2 wrong usage; 3 what is there does not
-    suffice; 4 an input or the machine is not as it must be; 130 interrupted.
+    suffice; 4 an input or the machine is not as it must be; 130 interrupted; 141 whoever read the output has gone.
     """

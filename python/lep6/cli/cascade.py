@@ -7,7 +7,6 @@ from random import SystemRandom
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from lep6 import _core
@@ -17,7 +16,7 @@ from lep6.cascade.ids import key_text
 from lep6.cascade.layout import Layout
 from lep6.cascade.text import to_base64
 from lep6.cli import EXIT_CANNOT, EXIT_NO
-from lep6.cli.terminal import escaped, fail, print_json, run, size
+from lep6.cli.terminal import Console, escaped, fail, print_json, run, size
 from lep6.model import Key, Ticket
 from lep6.observe import Progress
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from lep6.cli import EXIT_BAD_INPUT
-from lep6.cli.terminal import errors_as_lines, escaped, print_json, printable
+from lep6.cli.terminal import Console, errors_as_lines, escaped, print_json, printable
 from lep6.config import Config, InEnvironment, InFile, InvalidConfig, Origin, Problem, Secret, load, write_example
 
 JSON_VERSION = 1

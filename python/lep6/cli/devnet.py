@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import trio
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,7 @@ from lep6.blocking import Threads
 from lep6.cli import EXIT_NO
 from lep6.cli.devnet_chain import chain
 from lep6.cli.devnet_simulate import simulate
-from lep6.cli.terminal import escaped, fail, print_json, printable, run, size
+from lep6.cli.terminal import Console, escaped, fail, print_json, printable, run, size
 from lep6.devnet.heal_run import HealRun
 from lep6.devnet.phases import Phases
 from lep6.devnet.rescue import Disaster, Rescue, Story

@@ -4,10 +4,9 @@ import sys
 
 import click
 import trio
-from rich.console import Console
 
 from lep6.cli import EXIT_NO
-from lep6.cli.terminal import errors_as_lines, escaped, print_json
+from lep6.cli.terminal import Console, errors_as_lines, escaped, print_json
 from lep6.devnet.simulation.run import Outcome
 from lep6.devnet.simulation.seeds import outcomes
 

@@ -11,11 +11,10 @@ from typing import Final
 import click
 import structlog
 import trio
-from rich.console import Console
 
 from lep6.blocking import WallClock
 from lep6.cli import EXIT_NO
-from lep6.cli.terminal import errors_as_lines, escaped, print_json
+from lep6.cli.terminal import Console, errors_as_lines, escaped, print_json
 from lep6.doctor import Finding, Level, Patient, Unwaited, examine
 
 JSON_VERSION = 1

@@ -5,10 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from lep6.cli.terminal import escaped, size
+from lep6.cli.terminal import Console, escaped, size
 
 PIPED_WIDTH = 160
 """Columns of a table that does not go to a terminal."""

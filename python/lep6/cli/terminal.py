@@ -1,17 +1,19 @@
 """What commands share: running a Trio program, progress for whoever watches, and errors as one line."""
 
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn, TypeVar
 
 import outcome
 import structlog
 import trio
 from attrs import define, field
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
@@ -24,6 +26,15 @@ from lep6.observe import Counter
 from lep6.observe import Progress as Watching
 
 T = TypeVar("T")
+
+
+class Console(RichConsole):
+    """One whose reader may go away; `lep6.cli.output` says what then."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so. Else the process would end here, as if the answer was no."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
 
 WORKERS: Final = 4
 """Pieces of blocking work at a time: the core uses all cores for one, the others wait for the disk."""
@@ -44,6 +55,8 @@ def errors_as_lines() -> Iterator[None]:
     """End the process with one line when the block raises an error of ours, or is interrupted."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # of the output: nobody reads it any more
     except (Lep6Error, OSError) as error:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
@@ -53,7 +66,10 @@ def errors_as_lines() -> Iterator[None]:
         if group.split((KeyboardInterrupt, trio.Cancelled))[1] is None:
             fail("interrupted", EXIT_INTERRUPTED)
         if group.split((Lep6Error, OSError, trio.Cancelled))[1] is None:
-            fail(str(_first(group)), EXIT_BAD_INPUT)
+            first = _first(group)
+            if isinstance(first, BrokenPipeError):
+                raise first from None
+            fail(str(first), EXIT_BAD_INPUT)
         raise
 
 
@@ -64,8 +80,10 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End the process with one line on standard error."""
-    Console(stderr=True, soft_wrap=True, emoji=False).print(f"[bold red]lep6:[/] {escaped(message)}", highlight=False)
+    """End the process with one line on standard error, if that can be written to."""
+    console = Console(stderr=True, soft_wrap=True, emoji=False)
+    with suppress(OSError):
+        console.print(f"[bold red]lep6:[/] {escaped(message)}", highlight=False)
     sys.exit(code)
 
 
