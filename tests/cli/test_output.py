@@ -25,6 +25,12 @@ FORMS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _buffers(monkeypatch):
+    """As with most operators, what is printed stays in a buffer until the end."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 @pytest.fixture
 def unread():
     """The writing end of a pipe whose reader has gone."""

@@ -9,6 +9,7 @@ import trio
 from rich.table import Table
 
 from lep6.cli.daemon_call import JSON_VERSION, ask, config_option, json_option, talk
+from lep6.cli.output import taken
 from lep6.cli.tables import console, print_facts
 from lep6.cli.terminal import escaped, print_json
 from lep6.daemon.admin_client import AdminClient
@@ -45,6 +46,7 @@ def status(path: Path, *, as_json: bool, watch: bool) -> None:
     talk(path, look_on)
 
 
+@taken()
 def _show(document: dict[str, Any], *, as_json: bool, again: bool = False) -> None:
     if as_json:
         print_json({"version": JSON_VERSION, **document})
@@ -57,6 +59,7 @@ def _show(document: dict[str, Any], *, as_json: bool, again: bool = False) -> No
     sys.stdout.flush()
 
 
+@taken()
 def _show_away(text: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"version": JSON_VERSION, "away": text})
