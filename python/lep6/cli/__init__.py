@@ -23,7 +23,7 @@ _GROUPS: Final = {
     "limits": ("lep6.cli.limits", "How much the running daemon does at a time."),
     "ops": ("lep6.cli.ops", "The heal ops that the running daemon has anything of."),
     "pause": ("lep6.cli.pause", "Let the running daemon begin nothing new."),
-    "run": ("lep6.cli.run", "Heal, beside a supernode or in place of its healer."),
+    "run": ("lep6.cli.run", "Heal, as a daemon."),
     "resume": ("lep6.cli.pause", "Let the running daemon begin new work again."),
     "status": ("lep6.cli.status", "Show how the running daemon is."),
 }

@@ -9,7 +9,7 @@ class Healing(enum.Enum):
     """What lep6 does about heal ops, and why."""
 
     INSTEAD = "heals in place of the Go supernode's healer; no Go supernode may run from this file"
-    BESIDE = "heals, whether a Go supernode runs from this file or not"
+    BESIDE = "heals, and a Go supernode from this file does not; only one of them at a time can have supernode.port"
     STOPPED = "begins nothing new, since lep6.enabled is false; what was begun is finished"
     UNASKED = "begins nothing new, since nothing asks for it; what was begun is finished"
     TWICE = "a Go supernode that runs from this file would heal with the same key"
