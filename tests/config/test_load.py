@@ -280,7 +280,9 @@ def test_metrics_can_be_turned_off(tmp_path):
     st.fixed_dictionaries(
         {},
         optional={
-            key.removeprefix("self_healing."): st.integers(1, (1 << 63) - 1)
+            key.removeprefix("self_healing."): st.integers(
+                100 if key.endswith(".poll_interval_ms") else 1, (1 << 63) - 1
+            )
             for key, attribute in KEYS.items()
             if key.startswith("self_healing.") and attribute.type is int
         },
