@@ -1,5 +1,9 @@
 """Settings of the test suite."""
 
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -10,3 +14,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("lep6")
+
+
+@pytest.fixture(autouse=True)
+def events_as_they_were() -> Iterator[None]:
+    """Where events go, and which, is set for one test alone."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

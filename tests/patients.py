@@ -12,6 +12,7 @@ from attrs import define, field
 
 from keyrings import COSMOS_SECRET, add_key
 from lep6.blocking import WallClock
+from lep6.config import own_staging
 from lep6.devnet.chain import Chain, ChainParams
 from lep6.devnet.chain_server import ChainServer
 from lep6.doctor import Finding, Level, Patient, Unwaited, examine
@@ -53,7 +54,7 @@ class House:
 
     @property
     def staging(self) -> Path:
-        return self.base / "staging"
+        return own_staging(self.base / "staging", ME)
 
     @property
     def port(self) -> int:

@@ -244,6 +244,20 @@ async def test_a_node_of_another_chain_is_an_error_where_it_is_the_only_one(auto
     assert not one.asked("HealOp")
 
 
+async def test_nodes_that_are_all_of_another_chain_are_an_error_and_one_that_is_away_makes_it_uncertain(autojump_clock):
+    one, two = a_node("one", network="lumera-mainnet-1"), a_node("two", network="lumera-mainnet-1")
+    async with some_nodes(one, two) as nodes:
+        with pytest.raises(WrongChain, match=r"one:9090.*two:9090"):
+            await ask(nodes)
+        with pytest.raises(WrongChain, match="two:9090"):
+            await nodes.newest(LATEST_BLOCK, tendermint.GetLatestBlockRequest(), tendermint.GetLatestBlockResponse)
+    two = a_node("two", fault=ConnectionRefusedError("it is down"))
+    async with some_nodes(one, two) as nodes:
+        with pytest.raises(ChainUnavailable) as away:
+            await ask(nodes)
+        assert not isinstance(away.value, WrongChain)
+
+
 async def test_a_node_of_another_chain_is_left_where_there_are_others(autojump_clock):
     one, two = a_node("one", network="lumera-mainnet-1"), a_node("two")
     async with some_nodes(one, two) as nodes:

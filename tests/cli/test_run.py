@@ -230,6 +230,16 @@ def test_a_port_that_is_taken_has_a_code_of_its_own(node):
 
 
 @pytest.mark.usefixtures("_events")
+def test_a_metrics_port_that_is_taken_is_named_with_its_key(node):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, text = node.run(lep6={"metrics_listen": f"127.0.0.1:{port}"})
+    assert code == Exit.ALREADY_RUNNING
+    assert f"port {port}" in text
+    assert "lep6.metrics_listen" in text
+
+
+@pytest.mark.usefixtures("_events")
 def test_data_that_are_in_use_have_a_code_of_their_own(node):
     with only_one(node.directory / "lep6-data"):
         code, text = node.run()

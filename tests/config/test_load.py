@@ -152,7 +152,7 @@ def test_a_file_of_the_go_supernode_is_read_as_it_is(tmp_path):
     assert config.fetch_seconds == 60
     assert (config.listen_host, config.listen_port) == ("0.0.0.0", 4444)  # noqa: S104
     assert config.metrics_place == ("127.0.0.1", 9464)
-    assert config.staging_dir == tmp_path / "heal-staging"
+    assert config.staging_dir == tmp_path / "heal-staging" / f"lep6-{config.supernode.identity}"
     assert config.data_dir == tmp_path / "lep6-data"
     assert config.embedded_network is None
     assert config.chain_addresses == (Address("localhost", 9090, tls=False),)
@@ -221,7 +221,7 @@ def test_absolute_paths_stay_and_relative_ones_are_from_the_file(tmp_path, monke
     write(home, tree)
     config = load(home.relative_to(tmp_path) / "config.yml", {})
     assert config.path == home / "config.yml"
-    assert str(config.staging_dir) == "/var/heal"
+    assert str(config.staging_dir.parent) == "/var/heal"
     assert config.data_dir == tmp_path / "own"
     assert config.embedded_network == home / "net"
 

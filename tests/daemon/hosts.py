@@ -13,7 +13,7 @@ from attrs import define, field
 from configs import loaded, sections
 from healing import HealingWorld, Hook
 from lep6 import RunningService, open_service
-from lep6.config import Config
+from lep6.config import Config, own_staging
 from lep6.daemon.service import LEDGER
 from lep6.devnet.chain import ChainClient
 from lep6.devnet.network import node_key
@@ -134,7 +134,7 @@ class Host:
 
     async def is_clean(self) -> bool:
         entries = await self.entries()
-        staging = self.directory / "heal-staging"
+        staging = own_staging(self.directory / "heal-staging", self.account)
         left = {path.name for path in staging.iterdir()} - {".work"} if staging.exists() else set()
         return not (entries.claims or entries.intents or entries.verifications or left)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import trio
 
 from daemon.hosts import TICK, Host, ready
-from healing import hang, in_a_world
+from healing import hang, in_a_world, raising
 from lep6.daemon import guard
 from lep6.daemon.guard import LOOP_SECONDS
 from lep6.errors import StoreUnavailable
@@ -40,7 +40,7 @@ async def test_a_disk_that_is_nearly_full_makes_it_unready(world, monkeypatch):
         await trio.sleep(2 * TICK)
         ok, detail = service.checks.results()["disk"]
         assert not ok
-        assert detail.endswith(" MiB free")
+        assert " MiB free " in detail
         assert service.checks.ready.is_set()
         monkeypatch.undo()
         await trio.sleep(2 * TICK)
@@ -148,3 +148,59 @@ async def test_in_the_beginning_it_looks_often_and_then_once_a_tick(world):
         assert trio.current_time() - began < 3
         await trio.sleep(300)
         assert len(asked) == 1, "the registration is asked for seldom"
+
+
+@in_a_world()
+async def test_a_chain_of_the_hosts_that_breaks_makes_it_unready_and_ends_nothing(world):
+    host = Host(world, 0)
+    async with host.open() as service:
+        await ready(service)
+        host.hooks["latest_block"] = raising(ConnectionResetError("by the host's own client"))
+        await trio.sleep(3 * TICK)
+        ok, detail = service.checks.results()["chain"]
+        assert not ok
+        assert "by the host's own client" in detail
+        assert service.checks.well()["disk"]
+        host.hooks.clear()
+        await trio.sleep(3 * TICK)
+        assert service.checks.is_ready
+
+
+@in_a_world()
+async def test_whom_the_chain_has_known_it_does_not_end_even_if_it_never_was_ready(world, monkeypatch):
+    monkeypatch.setattr(guard, "LEAST_FREE", 1 << 60)
+    host = Host(world, 0)
+    async with host.open() as service:
+        await trio.sleep(3 * TICK)
+        assert service.checks.well()["registration"]
+        assert not service.checks.is_ready
+        host.hooks["supernode"] = _nobody
+        await trio.sleep(2 * guard.REGISTRATION_SECONDS)
+        assert not service.checks.well()["registration"]
+
+
+@in_a_world()
+async def test_a_ledger_that_cannot_be_written_makes_it_unready(world, monkeypatch):
+    async with Host(world, 0).open() as service:
+        await ready(service)
+
+        async def full(*_):
+            await trio.lowlevel.checkpoint()
+            raise StoreUnavailable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(service.heal.ledger), "note_height", full)
+            await trio.sleep(2 * TICK)
+            assert service.checks.results()["ledger"] == (False, "the disk is full")
+
+
+@in_a_world()
+async def test_the_disk_of_our_own_data_counts_too(world, monkeypatch):
+    host = Host(world, 0)
+    async with host.open() as service:
+        await ready(service)
+        real = guard._free
+        data = host.config().data_dir
+        monkeypatch.setattr(guard, "_free", lambda place: 5 << 20 if place == data else real(place))
+        await trio.sleep(2 * TICK)
+        assert service.checks.results()["disk"] == (False, "5 MiB free for stagings, or for our own data")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lep6.daemon.lock import LOCK, only_one, only_one_for
+from lep6.daemon.lock import LOCK, only_one, only_one_for, only_user
 from lep6.errors import AlreadyRunning
 
 HOLD = """
@@ -60,3 +60,30 @@ def test_a_directory_that_cannot_be_made_is_told_as_the_system_does(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"), only_one(tmp_path / "file" / "data"):
         pass
+
+
+KEEP = """
+import sys
+from pathlib import Path
+from lep6.daemon.lock import only_user
+with only_user(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_key_is_used_by_one_however_its_place_is_spelled(tmp_path):
+    key, link = tmp_path / "node.info", tmp_path / "link"
+    key.write_text("")
+    link.symlink_to(key)
+    command = [sys.executable, "-c", KEEP, str(key)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        for place in (key, link, tmp_path / "." / "node.info"):
+            with pytest.raises(AlreadyRunning, match="another lep6 heals with the key"), only_user(place):
+                pass
+        process.kill()
+        process.wait()
+        with only_user(link):
+            pass
+    assert key.read_text() == ""

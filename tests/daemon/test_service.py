@@ -299,7 +299,7 @@ async def test_a_port_that_is_taken_is_said_so(world):
     async with listener:
         port = listener.socket.getsockname()[1]
         config = host.config(supernode={"host": "127.0.0.1", "port": port})
-        with pytest.raises(AlreadyRunning, match=f"port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(AlreadyRunning, match=rf"port {port} of 127.0.0.1 \(supernode.port\) is taken"):
             async with host.open(config, listeners=None):
                 raise AssertionError
     async with host.open(config, listeners=None) as service:
@@ -554,3 +554,35 @@ async def test_what_stops_healing_votes_on_nothing_new(world):
         await world.blocks(10)
     assert not first.events
     assert world.votes() == []
+
+
+# Beside others
+
+
+@in_a_world()
+async def test_stagings_of_a_go_supernode_in_the_same_directory_are_never_touched(world):
+    """They may be the only copies: of an op that is VERIFIED and not published, above all."""
+    host = Host(world, 0)
+    theirs = host.directory / "heal-staging" / "1"
+    theirs.mkdir(parents=True)
+    (theirs / "reconstructed.bin").write_bytes(b"of a Go healer")
+    world.put_op(VERIFIED, result_hash=world.hash)
+    async with host.open() as service:
+        await ready(service)
+        await world.blocks(30)
+    assert (theirs / "reconstructed.bin").read_bytes() == b"of a Go healer"
+
+
+@in_a_world()
+async def test_two_accounts_may_stage_below_one_directory(world):
+    await world.disaster()
+    healer, *others = hosts = [Host(world, number) for number in range(3)]
+    shared = {"staging_dir": str(world.box.directory / "shared")}
+    async with AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.open(host.config(self_healing=dict(shared))))
+        world.put_op()
+        await healed(world, hosts)
+    assert all(not host.seen(What.FAILED) for host in hosts)
+    assert len(healer.seen(What.RECONSTRUCTED)) == 1
+    assert not any(other.seen(What.RECONSTRUCTED) for other in others)

@@ -85,16 +85,17 @@ def test_the_need_of_the_largest_file_is_that_of_its_staging_and_its_spool():
 
 async def test_few_inodes_are_bad(tmp_path, monkeypatch):
     async with a_house(tmp_path) as house:
-        monkeypatch.setattr(disk, "_place", lambda path: Place(path.parent, 1 << 50, 3, is_writable=True))
+        monkeypatch.setattr(disk, "_place", lambda _: Place(house.base, 1 << 50, 3, is_writable=True))
         found = await house.findings()
     assert "3 inodes" in only(found, "disk", Level.BAD).what
 
 
 async def test_a_file_where_a_directory_must_be_is_bad(tmp_path):
     async with a_house(tmp_path) as house:
+        house.staging.parent.mkdir(exist_ok=True)
         house.staging.write_text("")
         found = await house.findings()
-    assert only(found, "disk", Level.BAD).what.endswith("staging is no directory")
+    assert only(found, "disk", Level.BAD).what.endswith(f"{house.staging.name} is no directory")
 
 
 @pytest.mark.parametrize(("limit", "level"), [(100, "bad"), (1024, "warn"), (4096, "ok")])

@@ -2,8 +2,9 @@
 
 import trio
 
-from healing import BLOCK, in_a_world
+from healing import BLOCK, failing, honest, in_a_world
 from lep6.devnet.store import Behaviour
+from lep6.errors import FetchFailure
 from lep6.heal.events import What
 from lep6.model import HealOpStatus
 
@@ -131,3 +132,26 @@ async def test_how_much_is_done_at_a_time_may_be_changed_while_it_runs(world):
     healer.node.service.slots["reconstruct"].total_tokens = 3
     await world.blocks(10)
     assert waiting == 3
+
+
+@in_a_world()
+async def test_a_retry_lets_the_next_fetch_come_at_once(world):
+    verifier = await world.start_verifier(failing(FetchFailure.UNREACHABLE), honest, backoff=3000.0)
+    world.put_claimed(deadline_epoch=2000)
+    await world.until(lambda: verifier.seen(What.DEFERRED))
+    assert "unreachable" in verifier.seen(What.DEFERRED)[0].text
+    await world.blocks(30)
+    assert not world.votes()
+    await verifier.node.service.retry(1)
+    await world.until(world.votes, blocks=10)
+
+
+@in_a_world()
+async def test_a_verifier_that_only_waits_for_its_next_attempt_does_not_hold_up_a_stop(world):
+    verifier = await world.start_verifier(failing(FetchFailure.UNREACHABLE), backoff=3000.0, drain=100.0)
+    world.put_claimed(deadline_epoch=2000)
+    await world.until(lambda: verifier.seen(What.DEFERRED))
+    service = verifier.node.service
+    assert await verifier.stop() < 1
+    assert service.ended.is_set()
+    assert not verifier.seen(What.ABSTAINED), "it goes on at the next start"

@@ -115,7 +115,7 @@ class Nodes:
             WrongChain: they are all nodes of another chain.
         """
         reasons: list[str] = []
-        wrong: WrongChain | None = None
+        wrong: list[WrongChain] = []
         for node in self._by_worth():
             try:
                 reply = await self._bounded(node, path, request, reply_type)
@@ -127,14 +127,16 @@ class Nodes:
             except (RpcError, trio.TooSlowError) as error:
                 self._leave(node, str(error) or type(error).__name__, reasons)
             except WrongChain as error:
-                wrong = error
+                wrong.append(error)
                 self._leave(node, str(error), reasons)
             else:
                 self._heard(node, reply.height)
                 return reply
-        if wrong is not None and len(self.nodes) == 1:
-            raise wrong
-        raise ChainUnavailable("; ".join(reasons))
+        raise self._none_answered(wrong, reasons)
+
+    def _none_answered(self, wrong: Sequence[WrongChain], reasons: Sequence[str]) -> ChainUnavailable:
+        """Why nobody did: all are of another chain, for certain, or they are away."""
+        return WrongChain("; ".join(reasons)) if len(wrong) == len(self.nodes) else ChainUnavailable("; ".join(reasons))
 
     async def newest(self, path: str, request: betterproto2.Message, reply_type: type[M]) -> Reply[M]:
         """The answer of the node that is furthest. All are asked: the one that is named first may be behind for ever.
@@ -145,11 +147,13 @@ class Nodes:
             return await self.ask(path, request, reply_type)
         heard: list[tuple[Node, Reply[M]]] = []
         reasons: list[str] = []
+        wrong: list[WrongChain] = []
 
         async def hear(node: Node) -> None:
             try:
                 heard.append((node, await self._bounded(node, path, request, reply_type)))
             except (RpcError, trio.TooSlowError, ChainUnavailable) as error:
+                wrong.extend([error] if isinstance(error, WrongChain) else [])
                 self._leave(node, str(error) or type(error).__name__, reasons)
 
         now = trio.current_time()
@@ -157,7 +161,7 @@ class Nodes:
             for node in [node for node in self.nodes if node.left_until <= now] or self.nodes:
                 nursery.start_soon(hear, node)
         if not heard:
-            raise ChainUnavailable("; ".join(reasons))
+            raise self._none_answered(wrong, reasons)
         for node, reply in heard:
             node.height = reply.height
         for node, reply in heard:

@@ -1,6 +1,6 @@
 """What an operator sets: the Go supernode's own file, our section in it, and the environment (chain contract §7)."""
 
-from lep6.config.configuration import Config
+from lep6.config.configuration import Config, own_staging
 from lep6.config.example import example, write_example
 from lep6.config.healing import Healing, healing
 from lep6.config.identity import open_key
@@ -49,5 +49,6 @@ __all__ = [
     "healing",
     "load",
     "open_key",
+    "own_staging",
     "write_example",
 ]

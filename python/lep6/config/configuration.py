@@ -63,8 +63,12 @@ class Config:
 
     @property
     def staging_dir(self) -> Path:
-        """Rebuilt files, absolute."""
-        return self._absolute(self.self_healing.staging_dir)
+        """Rebuilt files, absolute: a directory of this account's own, whoever else stages beside it.
+
+        The Go supernode removes what it does not know from `self_healing.staging_dir` when it starts, if its name is a
+        number, and its stagings may be the only copies of files. So neither finds the other's.
+        """
+        return own_staging(self._absolute(self.self_healing.staging_dir), self.supernode.identity)
 
     @property
     def embedded_network(self) -> Path | None:
@@ -139,6 +143,11 @@ class Config:
 
     def _absolute(self, path: str) -> Path:
         return absolute(self.base, path)
+
+
+def own_staging(directory: Path, account: str) -> Path:
+    """Where lep6 stages for an account, below `self_healing.staging_dir`."""
+    return directory / f"lep6-{account}"
 
 
 def absolute(base: Path, path: str) -> Path:

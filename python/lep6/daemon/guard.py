@@ -1,13 +1,13 @@
 """Watches over a running service: is the chain there and the right one, does it know us, does the loop turn.
 
-What it finds becomes the readiness checks. Only before all was well for the first time does a definite no end the
-service: later a chain that is away, or another, only makes it not ready.
+What it finds becomes the readiness checks. A definite no ends the service only before the chain has said that it knows
+this node: later a chain that is away, or another, only makes it not ready.
 """
 
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -46,30 +46,42 @@ class Guard:
     checks: Checks
     clock: Clock
     blocking: Blocking
+    data_dir: Path
     rows: Mapping[str, int] = field(factory=dict)
     """How many rows the ledger has in each state, as of the last look."""
     staging_bytes: int = 0
     block: Block | None = None
     """The newest block, as of the last answer."""
-    _was_well: bool = False
+    _is_known: bool = False
+    """Whether the right chain has said that it knows this node."""
     _registration_at: float = -REGISTRATION_SECONDS
 
     async def run(self) -> None:
         """Look, for ever.
 
         Raises:
-            NotWanted: the chain has said for certain, before all was well for the first time, that we cannot heal.
+            NotWanted: the chain has said for certain, and never anything else, that we cannot heal.
         """
         pause = FIRST_PAUSE
         while True:
-            await self._look_at_chain()
-            await self._look_at_ledger()
-            await self._look_at_disk()
+            await self._look("chain", self._look_at_chain)
+            await self._look("ledger", self._look_at_ledger)
+            await self._look("disk", self._look_at_disk)
             self.look_at_loop()
-            self._was_well = self._was_well or self.checks.is_ready
+            well = self.checks.well()
+            self._is_known = self._is_known or (well["chain"] and well["registration"])
             # In the beginning readiness should not wait for a tick of half a minute.
-            pause = self.heal.settings.tick if self._was_well else min(2 * pause, self.heal.settings.tick)
+            pause = self.heal.settings.tick if self.checks.is_ready else min(2 * pause, self.heal.settings.tick)
             await trio.sleep(pause)
+
+    async def _look(self, check: str, look: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await look()
+        except NotWanted:
+            raise
+        except Exception as error:  # a host's own chain may raise anything; the others are looked at all the same
+            log.exception("look_failed", check=check)
+            self.checks.set(check, False, f"a bug: {error!r}")
 
     def look_at_loop(self) -> bool:
         """Whether the loop turns: a tick was begun not long ago."""
@@ -107,12 +119,13 @@ class Guard:
 
     def _refuse(self, check: str, reason: str) -> None:
         self.checks.set(check, False, reason)
-        if not self._was_well:
+        if not self._is_known:
             raise NotWanted(reason)
 
     async def _look_at_ledger(self) -> None:
         try:
             entries = await self.heal.ledger.entries()
+            await self.heal.ledger.note_height(self.heal.sight.height)  # to write it is a part of being well
         except (StoreUnavailable, StoreDamaged) as error:
             self.checks.set("ledger", False, str(error))
             return
@@ -128,15 +141,15 @@ class Guard:
 
     async def _look_at_disk(self) -> None:
         try:
-            self.staging_bytes, free = await self.blocking.run(lambda: _room(self.heal.disk.root))
+            self.staging_bytes, free = await self.blocking.run(lambda: _room(self.heal.disk.root, self.data_dir))
         except OSError as error:
             self.checks.set("disk", False, str(error))
         else:
-            self.checks.set("disk", free >= LEAST_FREE, f"{free >> 20} MiB free")
+            self.checks.set("disk", free >= LEAST_FREE, f"{free >> 20} MiB free for stagings, or for our own data")
 
 
-def _room(root: Path) -> tuple[int, int]:
-    """Bytes below a directory, and bytes free beside it. What goes meanwhile does not count."""
+def _room(root: Path, data_dir: Path) -> tuple[int, int]:
+    """Bytes below the stagings' directory, and bytes free beside it or the data. What goes meanwhile does not count."""
     total = 0
     for directory, _, files in os.walk(root):
         for file in files:
@@ -144,5 +157,9 @@ def _room(root: Path) -> tuple[int, int]:
                 total += (Path(directory) / file).lstat().st_size
             except FileNotFoundError:
                 continue
-    there = next(path for path in (root, *root.parents) if path.exists())
-    return total, shutil.disk_usage(there).free
+    return total, min(map(_free, (root, data_dir)))
+
+
+def _free(place: Path) -> int:
+    """Bytes free where a directory is, or will be."""
+    return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free

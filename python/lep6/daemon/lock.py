@@ -37,6 +37,25 @@ def only_one(data_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
+def only_user(key: Path) -> Iterator[None]:
+    """Be the only lep6 that uses a key, which lies in a file, however its place is spelled.
+
+    Raises:
+        AlreadyRunning: another process uses it.
+        OSError: the file cannot be read.
+    """
+    descriptor = os.open(key, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"another lep6 heals with the key in {key}: stop it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def only_one_for(account: str, chain_id: str, node: str) -> Iterator[None]:
     """Be the only lep6 of this machine that signs for an account of a chain, whatever its directory.
 

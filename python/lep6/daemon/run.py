@@ -16,6 +16,7 @@ from lep6.daemon.admin import ADMIN_SOCKET, admin_socket
 from lep6.daemon.administration import Administration
 from lep6.daemon.exits import Exit
 from lep6.daemon.http import serve_http
+from lep6.daemon.listening import listen
 from lep6.daemon.notify import Notifier
 from lep6.daemon.running import RunningService
 from lep6.daemon.service import open_service
@@ -63,6 +64,9 @@ async def run_daemon(
             _operated(config, service, notifier),
         ):
             await stopping.wait()
+            # Until what runs has come to a good place, operators and monitoring see how it is.
+            service.heal.stop()
+            await service.heal.ended.wait()
     if everything.cancelled_caught:
         log.error("broken_off", hint="what was broken off goes on at the next start")
         return Exit.BROKEN_OFF
@@ -101,7 +105,7 @@ async def _operated(config: Config, service: RunningService, notifier: Notifier)
     async with AsyncExitStack() as stack:
         place = config.metrics_place
         if place is not None:
-            listeners = await trio.open_tcp_listeners(place[1], host=place[0])
+            listeners = await listen(*place, what="lep6.metrics_listen")
             serving = partial(
                 serve_http, listeners, metrics=service.metrics.render, checks=service.checks, status=service.status
             )

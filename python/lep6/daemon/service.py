@@ -1,6 +1,5 @@
 """The heal service with all around it, from one configuration: what the daemon runs, and what hosts embed."""
 
-import errno
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,12 +15,13 @@ from lep6.blocking import Threads, WallClock
 from lep6.chain import LumeraChain
 from lep6.config import Config, open_key
 from lep6.daemon.guard import Guard
-from lep6.daemon.lock import only_one, only_one_for
+from lep6.daemon.listening import listen
+from lep6.daemon.lock import only_one, only_one_for, only_user
 from lep6.daemon.measured import WholeChain
 from lep6.daemon.metrics import Metrics
 from lep6.daemon.running import RunningService
 from lep6.daemon.wiring import ARTEFACTS, Parts, wire
-from lep6.errors import AlreadyRunning, NoNetwork, NotWanted
+from lep6.errors import NoNetwork, NotWanted
 from lep6.heal.events import Watch
 from lep6.heal.ledger import Ledger
 from lep6.keys import PrivateKey
@@ -32,6 +32,10 @@ from lep6.secure_rpc import Connect, Door
 log = get_logger("daemon")
 
 LEDGER: Final = "ledger.db"
+PORT_HINT: Final = (
+    "Does a Go supernode run from this file? Verifiers dial this port, so lep6 has to own it, or a host has to hand in"
+    " its connections"
+)
 FAREWELL_PART: Final = 0.25
 """Of the time that a stop may take, what callers have to read what they are reading, after the heal has drained."""
 
@@ -91,6 +95,7 @@ async def open_service(
         stack.enter_context(only_one(config.data_dir))
         if key is None:
             key = await blocking.run(partial(open_key, config))
+            stack.enter_context(only_user(config.keyring_source().file_of(config.supernode.key_name)))
         account = key.public.address
         stack.enter_context(only_one_for(account, config.lumera.chain_id, config.lumera.grpc_addr))
         if chain is None:
@@ -117,7 +122,7 @@ async def open_service(
         )
         await service.controls.load()
         if listeners is None:
-            listeners = await _listen(config)
+            listeners = await listen(config.listen_host, config.listen_port, what="supernode.port", hint=PORT_HINT)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
         service.checks.set("listener", True, f"port {config.listen_port}" if listeners else "the host's")
@@ -138,19 +143,6 @@ async def open_service(
 
 def _configured_chain(config: Config, key: PrivateKey, random: Random) -> AbstractAsyncContextManager[LumeraChain]:
     return LumeraChain.open(config.chain_addresses, config.lumera.chain_id, key, random=random, gas=config.gas_policy())
-
-
-async def _listen(config: Config) -> Sequence[trio.abc.Listener[Any]]:
-    try:
-        return await trio.open_tcp_listeners(config.listen_port, host=config.listen_host)
-    except OSError as error:
-        # Trio tells of the single addresses in a group.
-        if errno.EADDRINUSE not in (error.errno, getattr(error.__cause__, "errno", None)):
-            raise
-        raise AlreadyRunning(
-            f"port {config.listen_port} of {config.listen_host} is taken: does a Go supernode run from this file?"
-            " Verifiers dial this port, so lep6 has to own it, or a host has to hand in its connections"
-        ) from error
 
 
 @asynccontextmanager

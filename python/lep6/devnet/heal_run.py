@@ -15,6 +15,7 @@ from lep6 import _core
 from lep6.beside import beside
 from lep6.blocking import WallClock
 from lep6.cascade.text import to_base64
+from lep6.config import own_staging
 from lep6.devnet.box import Box
 from lep6.devnet.chain import Chain, ChainParams
 from lep6.devnet.chain.ops import FINAL_STATUSES
@@ -23,7 +24,7 @@ from lep6.devnet.disaster import Survivors, destroy
 from lep6.devnet.ground import Ground
 from lep6.devnet.inline import Inline
 from lep6.devnet.judgement import Evidence, complaints
-from lep6.devnet.network import EmbeddedNetwork
+from lep6.devnet.network import EmbeddedNetwork, node_account
 from lep6.devnet.node import STAGING
 from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes import Processes
@@ -220,8 +221,12 @@ class HealRun:
 
     def _directories(self) -> int:
         """How many stagings, work areas and set-aside stagings lie on the nodes' disks."""
-        roots = [self.directory / "nodes" / str(number) / STAGING for number in range(self.plan.nodes)]
-        return sum(map(directories_in, roots))
+        return sum(directories_in(self._staging(number)) for number in range(self.plan.nodes))
+
+    def _staging(self, number: int) -> Path:
+        """Where a node stages."""
+        root = self.directory / "nodes" / str(number) / STAGING
+        return own_staging(root, node_account(number)) if self.plan.processes else root
 
     async def _look_at_the_end(self, box: Box, chronicle: Chronicle, registered: Registered) -> None:
         """Find out what there is now, and what has been."""

@@ -54,7 +54,7 @@ class Pace:
 
         Over gRPC all takes longer, and more so where each node is a process that may have to begin again.
         """
-        block, window = 0.1, 4.0 if talk is Talk.INLINE else 6.0
+        block, window = 0.1, 4.0 if talk is Talk.INLINE else 8.0
         if processes:
             block, window = 0.2, 15.0
         return cls(block, max(6, math.ceil((window + size / 2e6) / block / 6)))

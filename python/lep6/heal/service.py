@@ -86,6 +86,8 @@ class HealService:
     _verifier: Verifier = field(init=False)
     _busy: set[str] = field(init=False, factory=set)
     """Dispatchers at work."""
+    ended: trio.Event = field(init=False, factory=trio.Event)
+    """Set when the service has come to its end."""
     _walks: dict[int, _Walking] = field(init=False, factory=dict)
     _submissions: Submissions = field(init=False)
     _finalizer: Finalizer = field(init=False)
@@ -160,9 +162,10 @@ class HealService:
             yield self
 
     def stop(self) -> None:
-        """Let `run` end soon."""
+        """Let `run` end soon; `ended` tells when."""
         self._stopping.set()
         self._woken.set()
+        self._verifier.stop()
 
     @property
     def is_paused(self) -> bool:
@@ -186,6 +189,7 @@ class HealService:
         self.dropped.discard(op_id)
         self._submissions.forget(op_id)
         self._healer.hasten(op_id)
+        self._verifier.hasten(op_id)
         await self.ledger.hasten(op_id)
         self.tick_now()
 
@@ -214,6 +218,12 @@ class HealService:
 
     async def run(self) -> None:
         """Tick until stopped or cancelled. Cancelled: what was begun goes on at the next start."""
+        try:
+            await self._run()
+        finally:
+            self.ended.set()
+
+    async def _run(self) -> None:
         await self._prepare()
         async with trio.open_nursery() as nursery:
             while not self._stopping.is_set():

@@ -58,7 +58,7 @@ class Submissions:
         role = role_of(says)
         prepared = await self._prepare(op, says)
         if not isinstance(prepared, Transaction):
-            return self._noted(op, role, prepared)
+            return self._noted(op, role, prepared, tx_hash=None)
         sent = SentTransaction(prepared.tx_hash, prepared.sequence, prepared.timeout_height)
         await self.ledger.note_transaction(op.op_id, role, sent)
         self.watch(Event(What.SENT, op.op_id, type(says).__name__.lower()))
@@ -66,7 +66,7 @@ class Submissions:
         if isinstance(answer, Refused):
             # Definite: it is nowhere, so the next one need not wait until its time is out.
             await self.ledger.note_transaction(op.op_id, role, None)
-        return self._noted(op, role, answer)
+        return self._noted(op, role, answer, tx_hash=prepared.tx_hash)
 
     async def _prepare(self, op: HealOp, says: Message) -> Prepared:
         with trio.move_on_after(self.sight.query_seconds):
@@ -78,12 +78,13 @@ class Submissions:
             return await self.sight.chain.broadcast(transaction)
         return Indeterminate()
 
-    def _noted(self, op: HealOp, role: Role, answer: Sent) -> Sent:
+    def _noted(self, op: HealOp, role: Role, answer: Sent, *, tx_hash: str | None) -> Sent:
+        what = {"op_id": op.op_id, "ticket": op.ticket, "role": role.value, "tx_hash": tx_hash}
         if isinstance(answer, Pooled):
-            log.info("transaction_sent", op_id=op.op_id, ticket=op.ticket, role=role.value)
+            log.info("transaction_sent", **what)
             return answer
         reason = answer.why.value if isinstance(answer, Refused) else "no answer"
-        log.warning("transaction_not_sent", op_id=op.op_id, ticket=op.ticket, role=role.value, reason=reason)
+        log.warning("transaction_not_sent", reason=reason, **what)
         self.watch(Event(What.DEFERRED, op.op_id, f"the {role.value}'s transaction is in no mempool: {reason}"))
         self._failed(op.op_id, op)
         return answer

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final, assert_never, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from lep6 import _core
 from lep6.cascade.metadata import Metadata, read_metadata
@@ -77,6 +77,20 @@ class Verifier:
     clock: Clock
     random: Random
     watch: Watch
+    _resting: dict[int, trio.Event] = field(factory=dict)
+    """Ops whose next attempt is to come, and what lets it come now."""
+    _is_stopping: bool = False
+
+    def hasten(self, op_id: int) -> None:
+        """Do not wait for the next attempt to fetch."""
+        if op_id in self._resting:
+            self._resting[op_id].set()
+
+    def stop(self) -> None:
+        """Let walks that only wait for their next attempt end now; it comes at the next start."""
+        self._is_stopping = True
+        for hurry in self._resting.values():
+            hurry.set()
 
     async def walk(self, op_id: int) -> None:
         """Do what can be done now about an op. Cancelled: what was begun goes on at the next walk, or start."""
@@ -131,7 +145,8 @@ class Verifier:
             log.warning("claim_is_not_the_data_hash", op_id=op.op_id, ticket=op.ticket, claimed=op.result_hash)
         seen = await self._see(op, metadata.size_bound if metadata else _core.MAX_FILE_SIZE)
         if seen is None:
-            self.watch(Event(What.ABSTAINED, op.op_id))
+            if not self._is_stopping:
+                self.watch(Event(What.ABSTAINED, op.op_id))
             return False
         vote = vote_on(op, seen)
         await self.ledger.journal(Intent(op.op_id, op.ticket, vote))
@@ -156,6 +171,7 @@ class Verifier:
             if isinstance(seen, WholeFile):
                 return seen
             log.warning("fetch_failed", op_id=op.op_id, healer=op.healer, kind=seen.word, used=len(used))
+            self.watch(Event(What.DEFERRED, op.op_id, f"the file was not had from its healer: {seen.word}"))
             if seen.is_passing and self._seconds_to_last_epoch(op) > 0:
                 passing += 1
                 pause = min(self._pause(passing), self._seconds_to_last_epoch(op))
@@ -167,9 +183,20 @@ class Verifier:
                 ):
                     return NoFile(seen.reason, tuple(failure.word for failure in used))
                 pause = min(self._pause(len(used)), self.sight.seconds_left(op) / 2)
-            await trio.sleep(pause)
-            if not await self._is_still_open(op):
+            await self._rest(op.op_id, pause)
+            if self._is_stopping or not await self._is_still_open(op):
                 return None
+
+    async def _rest(self, op_id: int, seconds: float) -> None:
+        """Wait before the next attempt, unless it is to be made now, or never."""
+        hurry = self._resting[op_id] = trio.Event()
+        try:
+            if self._is_stopping:
+                return
+            with trio.move_on_after(seconds):
+                await hurry.wait()
+        finally:
+            del self._resting[op_id]
 
     async def _is_still_open(self, op: HealOp) -> bool:
         """Whether the op may still be voted on, as far as is known. Without an answer it may."""

@@ -45,6 +45,10 @@ class Keyring:
         """The keyring of the backend `file`."""
         return cls(directory / "keyring-file", passphrase)
 
+    def file_of(self, name: str) -> Path:
+        """Where the key of a name lies, whether it is there or not."""
+        return self.folder / _file_of(name + RECORD)
+
     def names(self) -> list[str]:
         """The names of its keys, sorted. No passphrase is asked for.
 
@@ -104,7 +108,7 @@ class Keyring:
         return [key for key in keys if key is not None]
 
     def _open(self, name: str, password: bytes) -> OpenRecord:
-        path = self.folder / _file_of(name + RECORD)
+        path = self.file_of(name)
         token = read_small(path, private=self._passphrase is None)
         try:
             return _read_item(open_token(token, password), name)

@@ -13,7 +13,7 @@ from lep6.beside import beside
 from lep6.devnet.box import BAD_SCORE, Box
 from lep6.devnet.chain_server.seeding import seed_of
 from lep6.devnet.chronicle import Chronicle
-from lep6.devnet.node import LEDGER, STAGING
+from lep6.devnet.node import LEDGER
 from lep6.devnet.node.fail_points import FailPoint
 from lep6.devnet.node.leftovers import directories_in
 from lep6.devnet.processes.chain_process import ChainProcess
@@ -163,7 +163,7 @@ class Processes:
 
     def stagings(self) -> int:
         """How many stagings, work areas and set-aside stagings lie on the disks of the nodes. Blocking."""
-        return sum(directories_in(node.directory / STAGING) for node in self.nodes.values())
+        return sum(directories_in(node.staging) for node in self.nodes.values())
 
     async def _live(self) -> None:
         living = [self.nodes[account] for account in self._living]

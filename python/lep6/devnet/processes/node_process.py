@@ -8,6 +8,8 @@ from typing import Final, final
 import trio
 from attrs import define, field
 
+from lep6.config import own_staging
+from lep6.devnet.node import STAGING
 from lep6.devnet.processes.spawn import LEP6, NODE, end, spawn
 
 STOP_SECONDS: Final = 15.0
@@ -39,6 +41,11 @@ class NodeProcess:
     def directory(self) -> Path:
         """Its own, with all that it has."""
         return self.config.parent
+
+    @property
+    def staging(self) -> Path:
+        """Where it stages."""
+        return own_staging(self.directory / STAGING, self.account)
 
     @property
     def log(self) -> Path:

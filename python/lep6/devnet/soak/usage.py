@@ -6,7 +6,6 @@ from typing import Final, final
 
 from attrs import asdict, frozen
 
-from lep6.devnet.node import STAGING
 from lep6.devnet.processes.node_files import DATA
 from lep6.devnet.processes.node_process import NodeProcess
 
@@ -51,7 +50,7 @@ class Usage:
                 descriptors=sum(1 for _ in (system / "fd").iterdir()),
                 threads=sum(1 for _ in (system / "task").iterdir()),
                 wal_bytes=sum(_sizes(node.directory / DATA, is_wal=True)),
-                disk_bytes=sum(_sizes(node.directory / DATA)) + sum(_sizes(node.directory / STAGING)),
+                disk_bytes=sum(_sizes(node.directory / DATA)) + sum(_sizes(node.staging)),
             )
         except (FileNotFoundError, ProcessLookupError):
             return None
