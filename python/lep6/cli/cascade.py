@@ -16,6 +16,7 @@ from lep6.cascade.ids import key_text
 from lep6.cascade.layout import Layout
 from lep6.cascade.text import to_base64
 from lep6.cli import EXIT_CANNOT, EXIT_NO
+from lep6.cli.options import config_option, json_option
 from lep6.cli.terminal import Console, escaped, fail, print_json, run, size
 from lep6.model import Key, Ticket
 from lep6.observe import Progress
@@ -25,7 +26,6 @@ JSON_VERSION = 1
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _directory = click.Path(exists=True, file_okay=False, path_type=Path)
-_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
 
 
 @click.group(name="cascade")
@@ -67,7 +67,7 @@ def decode(directory: Path, out: Path) -> None:
 
 @group.command()
 @click.argument("path", metavar="DIR|LAYOUT", type=click.Path(exists=True, path_type=Path))
-@_json
+@json_option
 def inspect(path: Path, *, as_json: bool) -> None:
     """Show what a layout says."""
 
@@ -84,7 +84,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
 
 @group.command()
 @click.argument("directory", metavar="DIR", type=_directory)
-@_json
+@json_option
 def verify(directory: Path, *, as_json: bool) -> None:
     """Check every symbol in DIR against its layout.
 
@@ -174,15 +174,7 @@ def _print_table(rows: dict[str, str]) -> None:
 
 @group.command()
 @click.argument("ticket")
-@click.option(
-    "--config",
-    "path",
-    default="config.yml",
-    show_default=True,
-    envvar="LEP6_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The supernode's configuration file.",
-)
+@config_option
 def republish(ticket: str, path: Path) -> None:
     """Bring the file of TICKET back into the network: rebuild it from what survives, and publish all of it again.
 

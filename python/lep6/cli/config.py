@@ -9,22 +9,12 @@ from typing import Any
 import click
 
 from lep6.cli import EXIT_BAD_INPUT
+from lep6.cli.options import config_option, json_option
 from lep6.cli.terminal import Console, errors_as_lines, escaped, print_json, printable
 from lep6.config import Config, InEnvironment, InFile, InvalidConfig, Origin, Problem, Secret, load, write_example
 
 JSON_VERSION = 1
 """Version of the JSON that these commands print; fields may be added to it freely."""
-
-_config = click.option(
-    "--config",
-    "path",
-    default="config.yml",
-    show_default=True,
-    envvar="LEP6_CONFIG",
-    type=click.Path(path_type=Path),
-    help="The Go supernode's configuration file.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
 
 
 @click.group(name="config")
@@ -33,8 +23,8 @@ def group() -> None:
 
 
 @group.command()
-@_config
-@_json
+@config_option
+@json_option
 def check(path: Path, *, as_json: bool) -> None:
     """Name all that is wrong with the configuration, and how to mend it.
 
@@ -50,9 +40,9 @@ def check(path: Path, *, as_json: bool) -> None:
 
 
 @group.command()
-@_config
+@config_option
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
-@_json
+@json_option
 def show(path: Path, *, origin: bool, as_json: bool) -> None:
     """Show the values that hold. Secrets are hidden.
 

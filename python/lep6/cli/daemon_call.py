@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import click
 import trio
 
 from lep6.cli import EXIT_BAD_INPUT, EXIT_NO
@@ -20,18 +19,6 @@ T = TypeVar("T")
 
 JSON_VERSION: Final = 1
 """Version of the JSON that these commands print; fields may be added to it freely."""
-
-config_option: Final = click.option(
-    "--config",
-    "path",
-    default="config.yml",
-    show_default=True,
-    envvar="LEP6_CONFIG",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="The configuration file that the daemon runs with.",
-)
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
 
 
 def ask(path: Path, do: str, **arguments: Any) -> dict[str, Any]:

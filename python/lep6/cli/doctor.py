@@ -14,6 +14,7 @@ import trio
 
 from lep6.blocking import WallClock
 from lep6.cli import EXIT_NO
+from lep6.cli.options import config_option, json_option
 from lep6.cli.terminal import Console, errors_as_lines, escaped, print_json
 from lep6.doctor import Finding, Level, Patient, Unwaited, examine
 
@@ -24,16 +25,8 @@ STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Le
 
 
 @click.command(name="doctor")
-@click.option(
-    "--config",
-    "path",
-    default="config.yml",
-    show_default=True,
-    envvar="LEP6_CONFIG",
-    type=click.Path(path_type=Path),
-    help="The node's configuration file.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for programs.")
+@config_option
+@json_option
 def group(path: Path, *, as_json: bool) -> None:
     """Examine a node, whether its daemon runs or not. Nothing is changed.
 

@@ -5,7 +5,8 @@ from typing import Final
 
 import click
 
-from lep6.cli.daemon_call import JSON_VERSION, ask, config_option, json_option
+from lep6.cli.daemon_call import JSON_VERSION, ask
+from lep6.cli.options import config_option, json_option
 from lep6.cli.tables import print_facts
 from lep6.cli.terminal import print_json
 

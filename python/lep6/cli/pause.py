@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lep6.cli.daemon_call import ask, config_option
+from lep6.cli.daemon_call import ask
+from lep6.cli.options import config_option
 
 
 @click.command()

@@ -11,6 +11,7 @@ import click
 import trio
 
 from lep6.blocking import Threads
+from lep6.cli.options import config_option
 from lep6.cli.terminal import fail
 from lep6.config import Config, InvalidConfig, load
 from lep6.daemon.exits import Exit
@@ -38,15 +39,7 @@ LASTING: Final = frozenset(
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    default="config.yml",
-    show_default=True,
-    envvar="LEP6_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The supernode's configuration file.",
-)
+@config_option
 def group(path: Path) -> None:
     """Heal in place of a Go supernode's healer, until SIGTERM or SIGINT. It needs the node's port for itself.
 

@@ -8,7 +8,8 @@ import click
 import trio
 from rich.table import Table
 
-from lep6.cli.daemon_call import JSON_VERSION, ask, config_option, json_option, talk
+from lep6.cli.daemon_call import JSON_VERSION, ask, talk
+from lep6.cli.options import config_option, json_option
 from lep6.cli.output import taken
 from lep6.cli.tables import console, print_facts
 from lep6.cli.terminal import escaped, print_json
