@@ -65,7 +65,7 @@ async def main(config_file: Path, network_directory: Path) -> None:
     network = EmbeddedNetwork.open(network_directory, blocking=Threads(2), random=SystemRandom())
     async with network as everybody:
         others = HostNetwork(everybody.seen_from(config.supernode.identity))
-        # The port is the host's: it stays open whatever lep6 does.
+        # The port is the host's: it takes it before lep6 begins, and lets go of it itself.
         listeners = await trio.open_tcp_listeners(config.listen_port, host=config.listen_host)
         healing = lep6.open_service(config, network=others, survivors=everybody, listeners=[], watch=hear)
         async with healing as service, trio.open_nursery() as nursery:

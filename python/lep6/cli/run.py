@@ -41,7 +41,7 @@ LASTING: Final = frozenset(
 @click.command()
 @config_option
 def group(path: Path) -> None:
-    """Heal in place of a Go supernode's healer, until SIGTERM or SIGINT. It needs the node's port for itself.
+    """Heal in place of a Go supernode's healer, until SIGTERM, SIGINT or SIGHUP. It needs the node's port for itself.
 
     Exit codes: 0 stopped; 4 the configuration, the key, the data or the machine is not as it must be; 5 another daemon
     has the data, the key or the port; 6 the chain is another one or does not know this node; 7 stopped, but not in

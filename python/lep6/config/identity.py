@@ -20,7 +20,10 @@ def open_key(config: Config, ask: Callable[[], str] | None = None) -> PrivateKey
         KeyNotOpened: it was not had, or it is the key of another account.
         OSError: the system refused a read.
     """
-    key = config.keyring_source(ask).private_key(config.supernode.key_name)
+    keyring = config.keyring_source(ask)
+    if not keyring.folder.is_dir():
+        raise KeyNotOpened(f"there is no keyring at {keyring.folder}: mend keyring.dir or keyring.backend")
+    key = keyring.private_key(config.supernode.key_name)
     if key.public.address != config.supernode.identity:
         raise KeyNotOpened(
             f"the key {config.supernode.key_name!r} is that of {key.public.address},"

@@ -54,7 +54,7 @@ async def run_daemon(
     notifier = Notifier.from_environment(environ)
     stopping = trio.Event()
     with (
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         trio.CancelScope() as everything,
     ):
         async with (
@@ -125,7 +125,7 @@ async def _tell(service: RunningService, notifier: Notifier) -> None:
             await service.checks.ready.wait()
             break
     notifier.ready()
-    log.info("ready", height=service.heal.sight.height)
+    log.info("ready", height=service.guard.block.height if service.guard.block else None)
     while True:
         notifier.status(_line(service))
         await trio.sleep(STATUS_SECONDS)
