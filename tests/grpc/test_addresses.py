@@ -4,6 +4,7 @@ import pytest
 
 from lep6.errors import InvalidAddress
 from lep6.grpc import Address
+from lep6.grpc.dial import listening_place
 
 
 @pytest.mark.parametrize(
@@ -134,3 +135,21 @@ def test_an_authority_is_an_address_of_the_same_place(text):
     address = Address.parse(text)
     again = Address.parse(address.authority)
     assert (again.host, again.port) == (address.host, address.port)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65_535)),
+    ],
+)
+def test_a_place_to_listen_has_a_host_and_a_port_which_may_be_any(text, place):
+    assert listening_place(text) == place
+
+
+@pytest.mark.parametrize("text", ["", "localhost", ":1", "::1:1", "[::1]", "localhost:65536", "localhost:-1", "a b:1"])
+def test_what_is_no_place_to_listen_is_refused(text):
+    with pytest.raises(InvalidAddress, match="is not host:port"):
+        listening_place(text)

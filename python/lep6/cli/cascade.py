@@ -1,9 +1,7 @@
 """`lep6 cascade`: files and their symbols."""
 
-import os
 import sys
 from pathlib import Path
-from random import SystemRandom
 from typing import Any
 
 import click
@@ -180,23 +178,6 @@ def republish(ticket: str, path: Path) -> None:
 
     No heal op is needed, and the chain is told nothing. It may run beside the daemon.
     """
-    from lep6.cascade.publish import Deferred  # noqa: PLC0415 # the other commands do without a chain and a network
-    from lep6.cascade.reseed import Outcome, Republished  # noqa: PLC0415
-    from lep6.cli.run import open_networks  # noqa: PLC0415
-    from lep6.config import load  # noqa: PLC0415
-    from lep6.daemon.republish import republish as republished  # noqa: PLC0415
+    from lep6.cli.republish import bring_back  # noqa: PLC0415 # the other commands do without a chain and a network
 
-    def tell(deferred: Deferred) -> None:
-        click.echo(f"{deferred.pending} values are still to be stored: {deferred.reason}", err=True)
-
-    async def work(blocking: Threads, progress: Progress) -> Outcome:
-        config = load(path, os.environ)
-        async with open_networks(config, blocking) as networks:
-            return await republished(
-                config, Ticket(ticket), networks, blocking=blocking, progress=progress, random=SystemRandom(), tell=tell
-            )
-
-    outcome = run(work)
-    if not isinstance(outcome, Republished):
-        fail(f"ticket {ticket}: {outcome}", EXIT_CANNOT)
-    click.echo(f"ticket {ticket}: {outcome.published.values} values are in the network")
+    bring_back(Ticket(ticket), path)

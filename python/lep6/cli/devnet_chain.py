@@ -12,7 +12,8 @@ from lep6.cli.terminal import print_json, run
 from lep6.devnet.chain import Chain, ChainParams
 from lep6.devnet.chain_server import ChainServer, plant, read_seed
 from lep6.devnet.chain_server.block_clock import DEFAULT_SECONDS
-from lep6.grpc.dial import LARGEST_PORT
+from lep6.errors import InvalidAddress
+from lep6.grpc.dial import listening_place
 from lep6.observe import Progress
 
 JSON_VERSION = 1
@@ -61,7 +62,10 @@ def chain(
     It prints its address as one line, then serves the queries and the transaction service of a Lumera node, and an
     admin service of its own that adds accounts, moves time and orders faults.
     """
-    host, port = _host_port(listen)
+    try:
+        host, port = listening_place(listen)
+    except InvalidAddress as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from error
     params = ChainParams(epoch_length=epoch_blocks, deadline_epochs=deadline_epochs, probation_epochs=probation_epochs)
 
     async def work(blocking: Threads, _progress: Progress) -> None:
@@ -78,13 +82,6 @@ def chain(
                     break
 
     run(work)
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not (port.isascii() and port.isdigit()) or int(port) > LARGEST_PORT:
-        raise click.BadParameter(f"{text!r} is not host:port", param_hint="--listen")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _tell(address: str, chain_id: str, *, as_json: bool) -> None:

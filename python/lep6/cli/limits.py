@@ -10,6 +10,8 @@ from lep6.cli.options import config_option, json_option
 from lep6.cli.tables import print_facts
 from lep6.cli.terminal import print_json
 
+MOST_DIGITS: Final = 19
+"""Of a limit; more is no number that any can have."""
 DEFAULT: Final = "default"
 """In place of a number: as the configuration says."""
 
@@ -47,7 +49,7 @@ def _read(text: str) -> tuple[str, int | None]:
     name, _, value = text.partition("=")
     if name and value == DEFAULT:
         return name, None
-    if not (name and value.isascii() and value.isdecimal() and len(value) < 20):  # noqa: PLR2004
+    if not (name and value.isascii() and value.isdecimal() and len(value) <= MOST_DIGITS):
         raise click.BadParameter(f"{text!r:.60} is not NAME=VALUE with a whole number, or {DEFAULT}")
     return name, int(value)
 

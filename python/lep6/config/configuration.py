@@ -12,7 +12,7 @@ from lep6.config.healing import Healing
 from lep6.config.origin import Value
 from lep6.config.sections import Backend, KeyringPlace, Lumera, Own, P2p, Raptorq, SelfHealing, Supernode
 from lep6.errors import KeyNotOpened, Problem
-from lep6.grpc.dial import Address
+from lep6.grpc.dial import Address, listening_place
 from lep6.heal.settings import Settings
 from lep6.keys import FromEnvironment, FromFile, Keyring, Passphrase, Prompt
 
@@ -54,7 +54,7 @@ class Config:
     @property
     def metrics_place(self) -> tuple[str, int] | None:
         """Host and port for metrics; `None`: they are off. Port 0: the system chooses."""
-        return host_and_port(self.lep6.metrics_listen) if self.lep6.metrics_listen else None
+        return listening_place(self.lep6.metrics_listen) if self.lep6.metrics_listen else None
 
     @property
     def data_dir(self) -> Path:
@@ -153,22 +153,6 @@ def own_staging(directory: Path, account: str) -> Path:
 def absolute(base: Path, path: str) -> Path:
     """A path of the file, absolute and without detours."""
     return Path(os.path.abspath(base / path))  # noqa: PTH100 - links stay as they are
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """Read `host:port`; an IPv6 host stands in brackets.
-
-    Raises:
-        ValueError: it is not that.
-    """
-    host, separator, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        separator = ""
-    if not (separator and host and port.isascii() and port.isdecimal()) or int(port) > 65_535:  # noqa: PLR2004
-        raise ValueError(f"{text!r:.100} is not host:port")
-    return host, int(port)
 
 
 def price_of(lumera: Lumera) -> tuple[float, str]:

@@ -13,6 +13,8 @@ import cattrs
 from lep6.config.secret import Secret
 from lep6.config.sections import Backend, Duration, Port, Price
 
+MOST_SHOWN: Final = 60
+"""Letters of a value that a message shows."""
 LARGEST: Final = (1 << 63) - 1
 """Go's int."""
 LARGEST_PORT: Final = (1 << 16) - 1
@@ -51,10 +53,10 @@ def shown(value: object) -> str:
             return "a mapping"
         case list():
             return "a list"
-        case str() if len(value) > 60:  # noqa: PLR2004
-            return f"{value[:60]!r}..."
+        case str() if len(value) > MOST_SHOWN:
+            return f"{value[:MOST_SHOWN]!r}..."
         case _:
-            return f"{value!r:.60}"
+            return f"{value!r:.{MOST_SHOWN}}"
 
 
 def suggestion(word: str, known: list[str], *, cutoff: float = 0.6) -> str | None:

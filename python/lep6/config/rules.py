@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from lep6.chain.gas import DENOM
-from lep6.config.configuration import absolute, host_and_port, price_of
+from lep6.config.configuration import absolute, price_of
 from lep6.config.healing import Healing, healing
 from lep6.config.keys import value_at
 from lep6.config.secret import HIDDEN
 from lep6.config.sections import DEVNET_CHAIN_ID, Backend, Document
 from lep6.errors import InvalidAddress, InvalidKey, Problem
-from lep6.grpc.dial import Address
+from lep6.grpc.dial import Address, listening_place
 from lep6.keys import address_bytes
 
 LEAST_STOP: Final = 1.0
@@ -149,8 +149,8 @@ def _metrics(document: Document) -> Iterator[Problem]:
     if not own.metrics_listen:
         return
     try:
-        host, port = host_and_port(own.metrics_listen)
-    except ValueError as error:
+        host, port = listening_place(own.metrics_listen)
+    except InvalidAddress as error:
         yield Problem(key, f"is no place to listen ({error})", "write host:port, or an empty text for none")
         return
     if port and port == document.supernode.port:

@@ -92,11 +92,7 @@ class OpsDesk:
         if known is None:
             return None
         return {
-            **self._line(known),
-            "claim": _claim(known.claim),
-            "vote": _vote(known.vote),
-            "intent": _intent(known.intent),
-            "disk": self._disk(known),
+            **self._all_that_is_here(known),
             "setbacks": [
                 {
                     "what": what,
@@ -121,14 +117,7 @@ class OpsDesk:
         known = await self._one(op_id)
         if known is None:
             return None
-        return {
-            **self._line(known),
-            "claim": _claim(known.claim),
-            "vote": _vote(known.vote),
-            "intent": _intent(known.intent),
-            "disk": self._disk(known),
-            "may_be_only_copy": self._may_be_only_copy(known),
-        }
+        return {**self._all_that_is_here(known), "may_be_only_copy": self._may_be_only_copy(known)}
 
     async def drop(self, op_id: int) -> None:
         """Remove everything of an op, and leave it alone until it is retried, or the next start."""
@@ -190,6 +179,16 @@ class OpsDesk:
             "retry_in_seconds": round(max((setback.seconds_left for setback in setbacks), default=0.0), 1),
             "reason": self._reasons.get(known.op_id) or next((each.reason for each in setbacks if each.reason), ""),
             "bytes": known.sizes.total,
+        }
+
+    def _all_that_is_here(self, known: _Known) -> dict[str, Any]:
+        """What `drop` removes."""
+        return {
+            **self._line(known),
+            "claim": _claim(known.claim),
+            "vote": _vote(known.vote),
+            "intent": _intent(known.intent),
+            "disk": self._disk(known),
         }
 
     def _ticket(self, op_id: int) -> str | None:

@@ -67,6 +67,18 @@ def host_and_port(place: str, *, of: str | None = None) -> tuple[str, int | None
     return found["v6"] or found["name"].lower(), port
 
 
+def listening_place(text: str) -> tuple[str, int]:
+    """Read `host:port` of where to listen; port 0 is any that is free, and an IPv6 host stands in brackets.
+
+    Raises:
+        InvalidAddress: it is not that.
+    """
+    found = _HOST_PORT.fullmatch(text)
+    if found is None or not _is_host(found) or not found["port"] or int(found["port"]) > LARGEST_PORT:
+        raise InvalidAddress(f"{text!r:.100} is not host:port")
+    return found["v6"] or found["name"].lower(), int(found["port"])
+
+
 async def dial(address: Address, *, context: ssl.SSLContext | None = None) -> trio.abc.Stream:
     """Connect to a server, with TLS where the address asks for it; `context` replaces the system's trust.
 
