@@ -3,6 +3,7 @@
 import shutil
 from types import SimpleNamespace
 
+import pytest
 import trio
 
 from daemon.hosts import TICK, Host, ready
@@ -71,8 +72,9 @@ async def test_a_disk_that_cannot_be_looked_at_is_not_well(world, monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("method", ["entries", "note_height"])
 @in_a_world()
-async def test_a_ledger_that_cannot_be_read_makes_it_unready(world, monkeypatch):
+async def test_a_ledger_that_cannot_be_read_or_written_makes_it_unready(world, method, monkeypatch):
     async with Host(world, 0).open() as service:
         await ready(service)
 
@@ -81,7 +83,7 @@ async def test_a_ledger_that_cannot_be_read_makes_it_unready(world, monkeypatch)
             raise StoreUnavailable("it is busy")
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(service.heal.ledger), "entries", busy)
+            patch.setattr(type(service.heal.ledger), method, busy)
             await trio.sleep(2 * TICK)
             assert service.checks.results()["ledger"] == (False, "it is busy")
         await trio.sleep(2 * TICK)
@@ -177,21 +179,6 @@ async def test_whom_the_chain_has_known_it_does_not_end_even_if_it_never_was_rea
         host.hooks["supernode"] = _nobody
         await trio.sleep(2 * guard.REGISTRATION_SECONDS)
         assert not service.checks.well()["registration"]
-
-
-@in_a_world()
-async def test_a_ledger_that_cannot_be_written_makes_it_unready(world, monkeypatch):
-    async with Host(world, 0).open() as service:
-        await ready(service)
-
-        async def full(*_):
-            await trio.lowlevel.checkpoint()
-            raise StoreUnavailable("the disk is full")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(type(service.heal.ledger), "note_height", full)
-            await trio.sleep(2 * TICK)
-            assert service.checks.results()["ledger"] == (False, "the disk is full")
 
 
 @in_a_world()
