@@ -128,6 +128,10 @@ class NotRunning(Lep6Error):
     """The heal service does not run, or not any more. Nothing was done."""
 
 
+class NotDropped(Lep6Error):
+    """A heal op cannot be dropped yet: a transaction about it may still be included. Nothing was removed."""
+
+
 class InvalidLimit(Lep6Error):
     """There is no such limit, or it cannot have this value. Nothing was changed."""
 

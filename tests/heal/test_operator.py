@@ -1,12 +1,14 @@
 """What an operator may tell a heal service: pause, resume, tick, retry, drop, and how much at a time."""
 
+import pytest
 import trio
 
 from healing import BLOCK, failing, honest, in_a_world
 from lep6.devnet.store import Behaviour
-from lep6.errors import FetchFailure
+from lep6.errors import FetchFailure, NotDropped
 from lep6.heal.events import What
 from lep6.model import HealOpStatus
+from lep6.transaction import Pooled
 
 
 @in_a_world()
@@ -155,3 +157,25 @@ async def test_a_verifier_that_only_waits_for_its_next_attempt_does_not_hold_up_
     assert await verifier.stop() < 1
     assert service.ended.is_set()
     assert not verifier.seen(What.ABSTAINED), "it goes on at the next start"
+
+
+@in_a_world()
+async def test_an_op_whose_transaction_may_still_be_included_is_not_dropped_until_that_is_over(world):
+    healer = await world.start()
+
+    async def lost(_, __):
+        await trio.lowlevel.checkpoint()
+        return Pooled()
+
+    healer.passage.hooks["broadcast"] = lost
+    world.put_op(deadline_epoch=200)
+    await world.until(lambda: healer.seen(What.SENT))
+    await world.blocks(1)
+    before = (await healer.node.service.ledger.entries()).intents
+    with pytest.raises(NotDropped, match="may be included until block"):
+        await healer.node.service.drop(1)
+    assert (await healer.node.service.ledger.entries()).intents == before
+    assert 1 not in healer.node.service.dropped
+    healer.node.service.sight.height = before[1].sent.timeout_height + 2
+    await healer.node.service.drop(1)
+    assert await healer.is_clean()

@@ -18,7 +18,8 @@ from attrs import define, field, frozen
 from lep6.beside import beside
 from lep6.cascade.publish import Publisher
 from lep6.cascade.reseed import Reseeder
-from lep6.errors import Lep6Error, StoreUnavailable
+from lep6.errors import Lep6Error, NotDropped, StoreUnavailable
+from lep6.heal.decisions import INDEX_BLOCKS
 from lep6.heal.disk import Disk, op_ids
 from lep6.heal.events import Event, Watch, What
 from lep6.heal.finalizer import Finalizer
@@ -203,18 +204,37 @@ class HealService:
         return {what: setback for what, setback in tried.items() if setback is not None}
 
     async def drop(self, op_id: int) -> None:
-        """Remove everything that this node has of an op, and leave it alone. What was sent to the chain stands."""
+        """Remove everything that this node has of an op, and leave it alone. What was sent to the chain stands.
+
+        Raises:
+            NotDropped: a transaction may still be included. Forgotten now, another could be sent beside it.
+        """
         self.dropped.add(op_id)
         walking = self._walks.get(op_id)
         if walking is not None:
             walking.scope.cancel(reason="an operator has dropped the op")
             await walking.ended.wait()
+        try:
+            await self._check_nothing_is_alive(op_id)
+        except NotDropped:
+            self.dropped.discard(op_id)  # the next tick walks on
+            raise
         row = (await self.ledger.entries(op_id)).claims.get(op_id)
         await self._finalizer.close(op_id, row, "dropped by the operator")
         await self.ledger.forget_intent(op_id, Role.VERIFIER)
         await self.ledger.forget_verification(op_id)
         self._submissions.forget(op_id)
         self._healer.forget(op_id)
+
+    async def _check_nothing_is_alive(self, op_id: int) -> None:
+        intent = (await self.ledger.entries(op_id)).intents.get(op_id)
+        if intent is None or intent.sent is None:
+            return
+        last = intent.sent.timeout_height + INDEX_BLOCKS
+        if self.sight.height < last:
+            raise NotDropped(
+                f"a transaction about heal op {op_id} may be included until block {last}: drop it after that"
+            )
 
     async def run(self) -> None:
         """Tick until stopped or cancelled. Cancelled: what was begun goes on at the next start."""
